@@ -1,0 +1,81 @@
+# Second Key. `make` alone lists the verbs. Needs python3 (3.11 or newer), make and a package index.
+#   PYTHON=python3.12   which interpreter makes .venv
+#   SETUP=1             install missing system packages through apt-get (CI=true does so too)
+#   ARGS="…"            more arguments for demo and test
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench lock clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
+
+# $(call system,package:command:lost_without_it …): each package whose command is missing is installed, or its line printed.
+# A package may bring others along (chromium+fonts-liberation). Underscores in the third field stand for spaces.
+# With CI=true or SETUP=1 a package that cannot be had is a failure.
+define system
+missing=() ; lost=() ; \
+for need in $(1); do IFS=: read -r package command loss <<<"$$need"; \
+  if ! command -v "$$command" >/dev/null; then missing+=($${package//+/ }); lost+=("  $${package%%+*}: $${loss//_/ }"); fi; done; \
+if [ $${#missing[@]} -gt 0 ]; then \
+  root=""; [ "$$(id -u)" = 0 ] || root="sudo "; \
+  if [ "$${CI:-}" = true ] || [ "$${SETUP:-}" = 1 ]; then \
+    export DEBIAN_FRONTEND=noninteractive; \
+    $${root}apt-get update -q && $${root}apt-get install -q -y --no-install-recommends "$${missing[@]}" \
+      || { printf 'Could not install: %s\n' "$${missing[*]}" >&2; exit 1; }; \
+  else \
+    printf 'Missing on this machine, and what is skipped without it:\n' >&2; printf '%s\n' "$${lost[@]}" >&2; \
+    printf 'To have it, type:  %sapt-get install %s   (or run make with SETUP=1)\n' "$$root" "$${missing[*]}" >&2; \
+  fi; \
+fi
+endef
+
+help: ## list the verbs
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile
+
+demo: .venv/.runtime ## a Slack workspace, the bot and an agent on this machine: prints one link
+	@$(call system,bubblewrap:bwrap:run_python_and_every_other_tool_that_runs_code git:git:the_list_of_files_a_project_keeps)
+	@$(BIN)/secondkey demo $(ARGS)
+
+test: .venv/.dev ## every test: unit, contract, scenario, acceptance
+	@$(call system,bubblewrap:bwrap:tests_that_run_code_in_the_sandbox chromium+fonts-liberation:chromium:tests_that_click_in_a_browser git:git:tests_on_a_repository)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.dev ## lint, format, types, import contracts, manifest and repository tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest tests/unit/test_manifest.py tests/unit/test_repository.py
+
+bench: .venv/.dev ## run every benchmark and write bench/RESULTS.md
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: .venv/.dev ## pin the dependencies of pyproject.toml anew
+	@$(COMPILE) --upgrade pyproject.toml --group build --output-file requirements.lock
+	@$(COMPILE) --upgrade pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+
+clean: ## remove .venv and caches; the data folder stays
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info dist
+	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+# Stamps: nothing below runs twice for the same lock file.
+.venv/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo 'Second Key needs Python 3.11 or newer, and "$(PYTHON)" is $(or $(shell $(PYTHON) --version 2>/dev/null),not installed). Name another one: make PYTHON=python3.12' >&2; exit 1; }
+	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then $(call system,python3-venv:python3-venv:everything); fi
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'No .venv can be made without python3-venv.' >&2; exit 1; }
+	@echo 'Making .venv (once; a minute or two) …'
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/.runtime: .venv/.made requirements.lock pyproject.toml
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: .venv/.runtime requirements-dev.lock
+	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@touch $@

@@ -1,0 +1,132 @@
+"""One wire call of a run: reserved before, settled after, whatever comes of it (DESIGN.md §4, §5.8)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+
+from agent import events as ev
+from agent.equipment import Box, Equipment
+from agent.errors import (
+    BudgetExceeded,
+    CircuitOpen,
+    JournalError,
+    LeaseLost,
+    ModelError,
+    ModelReplyInvalid,
+    ModelUnavailable,
+)
+from agent.ports import ChatModel, Fact, Intention, ModelReply, ModelRequest
+from agent.proposing import SUMMARY_CHARACTERS
+from agent.rating import put_blob
+from agent.resilience import retry_delay
+from agent.state import RunState
+from agent.supervisor import Limits
+
+Reader = Callable[[RunState, ev.ModelCallStarted, ModelReply, dict[str, str]], Awaitable[Sequence[ev.Event]]]
+"""What a reply leads to; raises ModelReplyInvalid."""
+
+
+class Caller:
+    """Makes wire calls within the budget of their run."""
+
+    def __init__(self, equipment: Equipment, model: ChatModel, limits: Limits) -> None:
+        self._kit, self._model, self._limits = equipment, model, limits
+        self._not_before: dict[str, float] = {}
+
+    def forget(self, run: str) -> None:
+        """Drop what was kept for a run that has ended."""
+        self._not_before.pop(run, None)
+
+    async def complete(
+        self, box: Box, call: ev.ModelCallStarted, request: ModelRequest, read: Reader
+    ) -> None:  # fmt: skip
+        """Reserve, call once, settle; what the reply leads to is written with the settlement."""
+        await asyncio.sleep(max(0.0, self._not_before.get(box.state.run, 0.0) - self._kit.clock.monotonic()))
+        call = call.model_copy(update={"call": self._kit.ids.new("call")})
+        if not await self._reserve(box, call, request):
+            return
+        began = self._kit.clock.monotonic()
+        cost = box.state.calls[call.call].reserved
+        try:
+            with self._kit.telemetry.model_call(box.state, request) as span:
+                try:
+                    reply = await self._model.complete(request)
+                except (ModelError, CircuitOpen) as error:
+                    span.failed(error.code)
+                    raise
+                cost = reply.cost_micro_usd
+                span.replied(reply)
+            blobs: dict[str, str] = {}
+            settled = self._settled(call, reply, began, blobs)
+            events = await read(box.state, call, reply, blobs)
+        except asyncio.CancelledError:
+            await box.commit([_failed(call, "CANCELLED", "", cost, self._since(began))], Fact())
+            raise
+        except (ModelError, CircuitOpen) as error:
+            if not isinstance(error, ModelReplyInvalid):
+                cost = cost if isinstance(error, ModelUnavailable) else 0
+            await box.commit([self._failure(box.state.run, call, error, cost, self._since(began))], Fact())
+            return
+        try:
+            await box.commit([settled, *events], Intention(epoch=box.state.epoch), blobs)
+        except LeaseLost:
+            raise
+        except JournalError:
+            await box.commit([settled], Fact(), blobs)  # what was paid is a fact, even if its plan came too late
+
+    async def _reserve(self, box: Box, call: ev.ModelCallStarted, request: ModelRequest) -> bool:
+        async with box.money:
+            state = box.state
+            try:
+                highest = self._model.highest_cost(request)
+            except ModelError as error:
+                failed = _failed(call, error.code, str(error), 0, 0)
+                await box.commit([call, failed], Intention(epoch=state.epoch))
+                return False
+            if state.spent + state.reserved + highest > self._limits.micro_usd:
+                failed = _failed(call, BudgetExceeded.code, str(BudgetExceeded()), 0, 0)
+                await box.commit([call, failed], Intention(epoch=state.epoch))
+                return False
+            reserved = call.model_copy(update={"reserved_micro_usd": highest})
+            await box.commit([reserved], Intention(epoch=state.epoch))
+            return True
+
+    def _settled(
+        self, call: ev.ModelCallStarted, reply: ModelReply, began: float, blobs: dict[str, str]
+    ) -> ev.ModelCallFinished:
+        body = self._kit.redact(json.dumps({"text": reply.text, "calls": [asdict(item) for item in reply.calls]}))
+        return ev.ModelCallFinished(
+            call=call.call,
+            reply_blob=put_blob(blobs, body),
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+            cost_micro_usd=reply.cost_micro_usd,
+            response_model=reply.model,
+            response_id=reply.response_id,
+            finish_reason=reply.finish_reason,
+            duration_ms=self._since(began),
+        )
+
+    def _failure(
+        self, run: str, call: ev.ModelCallStarted, error: ModelError | CircuitOpen, cost: int, duration_ms: int
+    ) -> ev.ModelCallFailed:
+        delay = retry_delay(call.attempt, error)
+        again = delay is not None or isinstance(error, ModelReplyInvalid)
+        if delay is not None:
+            self._not_before[run] = self._kit.clock.monotonic() + delay
+        detail = self._kit.redact(str(error))[:SUMMARY_CHARACTERS]
+        return _failed(call, error.code, detail, cost, duration_ms, retryable=again)
+
+    def _since(self, began: float) -> int:
+        return int((self._kit.clock.monotonic() - began) * 1000)
+
+
+def _failed(
+    call: ev.ModelCallStarted, code: str, detail: str, cost: int, duration_ms: int, *, retryable: bool = False
+) -> ev.ModelCallFailed:
+    return ev.ModelCallFailed(
+        call=call.call, code=code, detail=detail, retryable=retryable, cost_micro_usd=cost, duration_ms=duration_ms
+    )

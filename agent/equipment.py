@@ -1,0 +1,48 @@
+"""What every run works with, and the driver's view of one run."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent import events as ev
+from agent.policy import Policy
+from agent.ports import Clock, Committed, Condition, Ids, Journal
+from agent.runbooks import Runbooks
+from agent.state import RunState
+from agent.telemetry import Telemetry
+from agent.tools.base import ToolContext
+from agent.tools.registry import Registry
+
+
+class Box(Protocol):
+    """The driver's view of its run: the newest state, and the one way to write."""
+
+    state: RunState
+    money: asyncio.Lock
+    """Held from the look at what is left until a reservation is written."""
+
+    async def commit(
+        self, events: Sequence[ev.Event], condition: Condition, blobs: Mapping[str, str] | None = None
+    ) -> Committed:
+        """Append to the run and fold."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What every run works with."""
+
+    journal: Journal
+    clock: Clock
+    ids: Ids
+    registry: Registry
+    policy: Callable[[], Policy]
+    runbooks: Runbooks
+    context: Callable[[RunState], ToolContext]
+    find_secret: Callable[[str], str]
+    """What kind of secret a text holds; empty when none."""
+    redact: Callable[[str], str]
+    telemetry: Telemetry

@@ -1,0 +1,276 @@
+"""Every error of the project, one tree; an exception's docstring is its message for people.
+
+SecondKeyError
+├── ConfigurationError            the operator must mend something; exit 2
+├── JournalError
+│   ├── EpochMoved
+│   ├── LeaseLost
+│   ├── RunStopped
+│   ├── RunPaused
+│   ├── ApprovalNotValid
+│   ├── AlreadyStarted
+│   └── UnknownRun
+├── StorageUnavailable
+├── DecisionError
+│   ├── AlreadyDecided
+│   ├── NotEntitled
+│   ├── OwnRequest
+│   ├── NotClaimed
+│   └── UnknownSubject
+├── QuotaExceeded
+├── ToolError
+│   ├── ToolNotAllowed
+│   ├── BadArguments
+│   ├── SecretInArguments
+│   ├── SandboxUnavailable
+│   ├── DeniedIntent
+│   ├── PreviewMismatch
+│   ├── ToolTimedOut
+│   └── ToolFailed
+├── ModelError
+│   ├── ModelUnavailable          retryable: the network, a 5xx, overload
+│   ├── ModelRateLimited          retryable, knows when
+│   ├── ModelMisconfigured        key, name or base URL; not retryable
+│   ├── ModelReplyInvalid         the reply is not what was asked for
+│   └── UnknownPrice
+├── BudgetExceeded
+└── CircuitOpen
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import ClassVar
+
+
+class SecondKeyError(Exception):
+    """Something went wrong in Second Key."""
+
+    code: ClassVar[str] = "SECOND_KEY"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.cleandoc(type(self).__doc__ or ""))
+
+
+class ConfigurationError(SecondKeyError):
+    """The configuration is not usable."""
+
+    code = "CONFIGURATION"
+
+    def __init__(self, message: str | None = None, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.fix = fix
+        """What the operator can do about it, one sentence."""
+
+
+class JournalError(SecondKeyError):
+    """The journal did not take the events."""
+
+    code = "JOURNAL"
+
+
+class EpochMoved(JournalError):
+    """The run was handed back meanwhile, so this was decided on an old state of affairs."""
+
+    code = "EPOCH_MOVED"
+
+
+class LeaseLost(JournalError):
+    """Another process drives the runs now."""
+
+    code = "LEASE_LOST"
+
+
+class RunStopped(JournalError):
+    """The run was stopped."""
+
+    code = "RUN_STOPPED"
+
+
+class RunPaused(JournalError):
+    """Everything is paused; nothing new starts until it is resumed."""
+
+    code = "RUN_PAUSED"
+
+
+class ApprovalNotValid(JournalError):
+    """There is no approved, unexpired, unused decision on exactly this action."""
+
+    code = "APPROVAL_NOT_VALID"
+
+
+class AlreadyStarted(JournalError):
+    """The action was started before."""
+
+    code = "ALREADY_STARTED"
+
+
+class UnknownRun(JournalError):
+    """There is no such run. `/agent runs` lists those that you may see."""
+
+    code = "UNKNOWN_RUN"
+
+
+class StorageUnavailable(SecondKeyError):
+    """The database cannot be written at the moment; nothing was lost, please try again in a minute."""
+
+    code = "STORAGE_UNAVAILABLE"
+
+
+class DecisionError(SecondKeyError):
+    """The decision was not taken."""
+
+    code = "DECISION"
+
+
+class AlreadyDecided(DecisionError):
+    """Somebody or something else decided first."""
+
+    code = "ALREADY_DECIDED"
+
+    def __init__(self, message: str | None = None, *, state: str = "", by: str = "", at: float = 0.0) -> None:
+        super().__init__(message)
+        self.state, self.by, self.at = state, by, at
+
+
+class NotEntitled(DecisionError):
+    """You are not among the people who may do this."""
+
+    code = "NOT_ENTITLED"
+
+
+class OwnRequest(DecisionError):
+    """Nobody decides on their own request; your words are part of this run, so somebody else must."""
+
+    code = "OWN_REQUEST"
+
+
+class NotClaimed(DecisionError):
+    """Somebody else has this takeover, or nobody has claimed it yet."""
+
+    code = "NOT_CLAIMED"
+
+
+class UnknownSubject(DecisionError):
+    """This request is not known here."""
+
+    code = "UNKNOWN_SUBJECT"
+
+
+class QuotaExceeded(SecondKeyError):
+    """Too many runs for now."""
+
+    code = "QUOTA_EXCEEDED"
+
+    def __init__(self, message: str | None = None, *, retry_at: float = 0.0, scope: str = "") -> None:
+        super().__init__(message)
+        self.retry_at, self.scope = retry_at, scope
+
+
+class ToolError(SecondKeyError):
+    """The tool call did not succeed."""
+
+    code = "TOOL"
+
+
+class ToolNotAllowed(ToolError):
+    """This tool is not on the allowlist."""
+
+    code = "TOOL_NOT_ALLOWED"
+
+
+class BadArguments(ToolError):
+    """The arguments do not fit the tool's schema."""
+
+    code = "BAD_ARGUMENTS"
+
+
+class SecretInArguments(ToolError):
+    """The arguments hold a secret; write secret:NAME instead."""
+
+    code = "SECRET_IN_ARGUMENTS"
+
+
+class SandboxUnavailable(ToolError):
+    """No sandbox works on this machine, so tools that need one are refused."""
+
+    code = "SANDBOX_UNAVAILABLE"
+
+
+class DeniedIntent(ToolError):
+    """The same effect on the same target was denied or expired in this run."""
+
+    code = "DENIED_INTENT"
+
+
+class PreviewMismatch(ToolError):
+    """What would be changed is no longer what the preview showed, so nothing was changed."""
+
+    code = "PREVIEW_MISMATCH"
+
+
+class ToolTimedOut(ToolError):
+    """The tool call took longer than its limit and was ended."""
+
+    code = "TOOL_TIMED_OUT"
+
+
+class ToolFailed(ToolError):
+    """The tool ran and failed."""
+
+    code = "TOOL_FAILED"
+
+
+class ModelError(SecondKeyError):
+    """The model call did not succeed."""
+
+    code = "MODEL"
+    retryable: ClassVar[bool] = False
+
+
+class ModelUnavailable(ModelError):
+    """The model's service did not answer properly."""
+
+    code = "MODEL_UNAVAILABLE"
+    retryable = True
+
+
+class ModelRateLimited(ModelError):
+    """The model's service asks us to slow down."""
+
+    code = "MODEL_RATE_LIMITED"
+    retryable = True
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ModelMisconfigured(ModelError):
+    """The model's key, name or address is wrong."""
+
+    code = "MODEL_MISCONFIGURED"
+
+
+class ModelReplyInvalid(ModelError):
+    """The model's reply is not what was asked for."""
+
+    code = "MODEL_REPLY_INVALID"
+
+
+class UnknownPrice(ModelError):
+    """Nobody knows what this model costs; set a price for it in the configuration."""
+
+    code = "UNKNOWN_PRICE"
+
+
+class BudgetExceeded(SecondKeyError):
+    """The run's budget does not allow another call."""
+
+    code = "BUDGET_EXCEEDED"
+
+
+class CircuitOpen(SecondKeyError):
+    """This service failed too often lately; it is left alone for a moment."""
+
+    code = "CIRCUIT_OPEN"

@@ -1,0 +1,374 @@
+"""Everything that can be written into a run's journal, one frozen event each.
+
+Bodies (messages, outputs, previews) are never in an event: a field named `*_blob` holds the content hash of a body that
+is stored once. Times are business-clock seconds since the epoch; money is integer micro-USD; durations milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from agent.domain import Action, ApprovalState, Intent, Outcome, Plan, Principal, Reason, RunStatus, Task, Tier, Value
+
+Purpose = Literal["plan", "work", "answer"]
+
+
+class RunCreated(Value):
+    """A task was accepted; the run is queued."""
+
+    type: Literal["run_created"] = "run_created"
+    task: Task
+    parent_run: str = ""
+    trace_id: str = ""
+    span_id: str = ""
+
+
+class RunStarted(Value):
+    """A driver took the run up for the first time."""
+
+    type: Literal["run_started"] = "run_started"
+    policy_version: str
+
+
+class CoRequesterAdded(Value):
+    """Somebody's words entered the run's context, so they cannot decide on its later actions."""
+
+    type: Literal["co_requester_added"] = "co_requester_added"
+    principal: Principal
+    cause: Literal["follow_up", "file", "edit", "hand_back"]
+
+
+class FollowUpReceived(Value):
+    """A person added words to a running task."""
+
+    type: Literal["follow_up_received"] = "follow_up_received"
+    principal: Principal
+    text_blob: str
+
+
+class ModelCallStarted(Value):
+    """A wire call is about to be made; its highest possible cost is reserved."""
+
+    type: Literal["model_call_started"] = "model_call_started"
+    call: str
+    purpose: Purpose
+    step: int = -1
+    turn: int = 0
+    attempt: int = 0
+    model: str
+    reserved_micro_usd: int
+    request_blob: str = ""
+
+
+class ModelCallFinished(Value):
+    """A wire call came back; the reservation is settled at its cost."""
+
+    type: Literal["model_call_finished"] = "model_call_finished"
+    call: str
+    reply_blob: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_micro_usd: int = 0
+    response_model: str = ""
+    response_id: str = ""
+    finish_reason: str = ""
+    duration_ms: int = 0
+
+
+class ModelCallFailed(Value):
+    """A wire call failed; what it may have cost is settled at `cost_micro_usd`."""
+
+    type: Literal["model_call_failed"] = "model_call_failed"
+    call: str
+    code: str
+    detail: str = ""
+    retryable: bool = False
+    cost_micro_usd: int = 0
+    duration_ms: int = 0
+
+
+class PlanMade(Value):
+    """The supervisor has a plan; a later one replaces the steps that were not begun."""
+
+    type: Literal["plan_made"] = "plan_made"
+    plan: Plan
+
+
+class PlanFailed(Value):
+    """Neither a model nor a runbook could plan the task; the run ends with this sentence."""
+
+    type: Literal["plan_failed"] = "plan_failed"
+    reason: str
+
+
+class StepStarted(Value):
+    """A worker was handed a step; every retry is a step of its own number."""
+
+    type: Literal["step_started"] = "step_started"
+    step: int
+    planned: int
+    """Index of the planned step in the plan."""
+    feedback: str = ""
+
+
+class StepFinished(Value):
+    """A worker gave a step back."""
+
+    type: Literal["step_finished"] = "step_finished"
+    step: int
+    status: Literal["done", "blocked", "failed"]
+    summary: str
+
+
+class ActionProposed(Value):
+    """A tool call was proposed; written before anything happens."""
+
+    type: Literal["action_proposed"] = "action_proposed"
+    action: Action
+
+
+class ActionRated(Value):
+    """Facts were read off the action and the policy rated it."""
+
+    type: Literal["action_rated"] = "action_rated"
+    action: str
+    tier: Tier
+    reasons: tuple[Reason, ...] = ()
+    intents: tuple[Intent, ...] = ()
+    undecidable: bool = False
+    headline: str = ""
+    """What would happen, in one plain sentence."""
+    facts_blob: str = ""
+    preview_blob: str = ""
+    policy_version: str = ""
+
+
+class ActionStarted(Value):
+    """The action is about to have its effect; from here on it is never started again by the supervisor."""
+
+    type: Literal["action_started"] = "action_started"
+    action: str
+    digest: str
+    lease_token: str
+    approval: str = ""
+    attempt: int = 0
+
+
+class ActionFinished(Value):
+    """What the action came to; `unknown` means that it may or may not have happened."""
+
+    type: Literal["action_finished"] = "action_finished"
+    action: str
+    outcome: Outcome
+    output_blob: str = ""
+    summary: str = ""
+    code: str = ""
+    """The error's code when it was refused or failed."""
+    duration_ms: int = 0
+
+
+class ActionResumed(Value):
+    """A started action of a dead process is safe to run again: it is read-only or idempotent."""
+
+    type: Literal["action_resumed"] = "action_resumed"
+    action: str
+
+
+class ApprovalRequested(Value):
+    """A medium action waits for people until `expires_at`."""
+
+    type: Literal["approval_requested"] = "approval_requested"
+    approval: str
+    action: str
+    digest: str
+    epoch: int
+    created_at: float
+    expires_at: float
+    timeout_s: float
+    deciders: tuple[str, ...]
+    """Principal keys of who may decide, as the policy named them when it was asked."""
+    quorum: int = 1
+    because: str = ""
+    """Why it is asked again, when it is."""
+
+
+class ApprovalDelivered(Value):
+    """The card was first seen standing in Slack; the deadline moves once."""
+
+    type: Literal["approval_delivered"] = "approval_delivered"
+    approval: str
+    delivered_at: float
+    expires_at: float
+
+
+class VoteCast(Value):
+    """One entitled person said yes or no."""
+
+    type: Literal["vote_cast"] = "vote_cast"
+    approval: str
+    principal: Principal
+    vote: Literal["approve", "deny"]
+    at: float
+
+
+class ApprovalDecided(Value):
+    """The one decision of an approval."""
+
+    type: Literal["approval_decided"] = "approval_decided"
+    approval: str
+    state: ApprovalState
+    at: float
+    by: str = ""
+    """Principal key of the last voter or withdrawer; empty when time or the system decided."""
+    reason: str = ""
+    start_before: float = 0.0
+    """When approved: the yes lapses if the action did not start by then."""
+    reason_until: float = 0.0
+    """When denied: the run waits until then for an optional reason."""
+    self_approved: bool = False
+
+
+class DenialExplained(Value):
+    """The reason for a denial came in, or its time is over (empty reason)."""
+
+    type: Literal["denial_explained"] = "denial_explained"
+    approval: str
+    reason: str = ""
+    by: str = ""
+
+
+class TakeoverOpened(Value):
+    """An action is given to a person: it is high, or nobody knows whether it happened."""
+
+    type: Literal["takeover_opened"] = "takeover_opened"
+    takeover: str
+    action: str
+    epoch: int
+    cause: Literal["high", "unknown"]
+    opened_at: float
+    give_up_at: float
+    deciders: tuple[str, ...]
+
+
+class TakeoverClaimed(Value):
+    """One person has it until `until` (business clock)."""
+
+    type: Literal["takeover_claimed"] = "takeover_claimed"
+    takeover: str
+    by: Principal
+    claim_token: str
+    at: float
+    until: float
+
+
+class TakeoverReleased(Value):
+    """A claim ended without an outcome; the takeover is open again."""
+
+    type: Literal["takeover_released"] = "takeover_released"
+    takeover: str
+    by: str = ""
+    at: float
+    why: Literal["released", "lapsed", "reassigned"]
+
+
+class TakeoverReminded(Value):
+    """Nobody has claimed it for a while; escalation is a timestamp on an open takeover."""
+
+    type: Literal["takeover_reminded"] = "takeover_reminded"
+    takeover: str
+    at: float
+    escalated: bool = False
+
+
+class TakeoverClosed(Value):
+    """The takeover is over: done by the person, handed back, or aborted."""
+
+    type: Literal["takeover_closed"] = "takeover_closed"
+    takeover: str
+    state: Literal["done", "handed_back", "aborted"]
+    at: float
+    by: str = ""
+    what: str = ""
+    """Done: what the person did. Handed back: the instruction. Aborted: the reason."""
+    reference: str = ""
+    evidence: str = ""
+    epoch: int = 0
+    """The run's epoch from here on; it moves with every hand-back."""
+
+
+class StopRequested(Value):
+    """A person or the operator wants the run to end now."""
+
+    type: Literal["stop_requested"] = "stop_requested"
+    by: str
+    reason: str = ""
+
+
+class TimeRanOut(Value):
+    """The run used up its active time."""
+
+    type: Literal["time_ran_out"] = "time_ran_out"
+    active_s: float
+
+
+class RunFinished(Value):
+    """The run is over."""
+
+    type: Literal["run_finished"] = "run_finished"
+    status: RunStatus
+    answer_blob: str = ""
+    summary: str = ""
+    code: str = ""
+
+
+Event = (
+    RunCreated
+    | RunStarted
+    | CoRequesterAdded
+    | FollowUpReceived
+    | ModelCallStarted
+    | ModelCallFinished
+    | ModelCallFailed
+    | PlanMade
+    | PlanFailed
+    | StepStarted
+    | StepFinished
+    | ActionProposed
+    | ActionRated
+    | ActionStarted
+    | ActionFinished
+    | ActionResumed
+    | ApprovalRequested
+    | ApprovalDelivered
+    | VoteCast
+    | ApprovalDecided
+    | DenialExplained
+    | TakeoverOpened
+    | TakeoverClaimed
+    | TakeoverReleased
+    | TakeoverReminded
+    | TakeoverClosed
+    | StopRequested
+    | TimeRanOut
+    | RunFinished
+)
+
+EVENT_VERSION = 1
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
+
+
+def encode(event: Event) -> str:
+    """The JSON of an event as it is stored and hashed."""
+    return event.model_dump_json()
+
+
+def decode(payload: str | bytes) -> Event:
+    """Read a stored event; raises pydantic.ValidationError when it is none that this release knows."""
+    return _ADAPTER.validate_json(payload)
+
+
+def decode_python(payload: dict[str, Any]) -> Event:
+    """Read an event from plain data; raises pydantic.ValidationError."""
+    return _ADAPTER.validate_python(payload)

@@ -1,0 +1,142 @@
+"""Execution: everything is checked again, the start is committed, the tool runs, and what came of it is committed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from agent import events as ev
+from agent.domain import ApprovalState, Outcome
+from agent.equipment import Box, Equipment
+from agent.errors import PreviewMismatch, SandboxUnavailable, ToolError, ToolNotAllowed, ToolTimedOut
+from agent.gate import may_start
+from agent.ports import Fact, Intention
+from agent.proposing import SUMMARY_CHARACTERS, Call, Proposer
+from agent.rating import Rater, Rating, put_blob
+from agent.state import ActionState, RunState
+from agent.supervisor import StartAction
+from agent.tools.base import Preview, Tool, ToolResult
+
+ASK_AGAIN_LIMIT = 2
+
+
+class Executor:
+    """Starts actions."""
+
+    def __init__(self, equipment: Equipment, proposer: Proposer, rater: Rater) -> None:
+        self._kit, self._proposer, self._rater = equipment, proposer, rater
+
+    async def start(self, box: Box, move: StartAction) -> None:
+        """Check everything again, commit the start, run the tool, commit what came of it."""
+        item = box.state.actions[move.action]
+        rating = await self._rater.rating(box.state, item)
+        state = box.state
+        item = state.actions[move.action]
+        if item.phase not in {"allowed", "approved"}:
+            return
+        approval = state.approvals.get(item.approval)
+        has_yes = item.phase == "approved" and approval is not None
+        lapsed = has_yes and approval is not None and self._kit.clock.now() >= approval.start_before
+        if lapsed or not may_start(item.tier, rating.verdict, has_yes=has_yes):
+            because = "The yes lapsed before it could start." if lapsed else "Its risk is higher than it was."
+            await self._ask_again(box, item, rating, because)
+            return
+        tool = self._kit.registry.get(item.action.tool)
+        limit_s = min(tool.timeout_s, item.action.timeout_s or tool.timeout_s)
+        preview = await self._shown(item)
+        begun = ev.ActionStarted(
+            action=item.action.id,
+            digest=item.action.digest,
+            lease_token=self._kit.journal.lease_token,
+            approval=item.approval if has_yes else "",
+            attempt=item.attempt,
+        )
+        condition = Intention(
+            epoch=state.epoch,
+            starts=item.action.id,
+            digest=item.action.digest,
+            consumes=item.approval if has_yes else "",
+            effect_s=limit_s,
+        )
+        try:
+            await box.commit([begun], condition)
+        except asyncio.CancelledError:
+            if box.state.actions[item.action.id].phase == "started":  # written, but the tool never ran
+                never_ran = ev.ActionFinished(action=item.action.id, outcome=Outcome.CANCELLED, code="CANCELLED")
+                await box.commit([never_ran], Fact())
+            raise
+        finished, blobs = await self._run(box.state, tool, item, preview, limit_s)
+        events: list[ev.Event] = [finished]
+        if finished.code == PreviewMismatch.code:
+            events += await self._again_with_new_preview(box.state, item)
+        await box.commit(events, Fact(), blobs)
+
+    async def _ask_again(self, box: Box, item: ActionState, rating: Rating, because: str) -> None:
+        withdrawn: list[ev.Event] = []
+        if item.phase == "approved":
+            withdrawn = [
+                ev.ApprovalDecided(
+                    approval=item.approval, state=ApprovalState.WITHDRAWN, at=self._kit.clock.now(), reason=because
+                )
+            ]
+        events, blobs = self._rater.outcome_of_rating(box.state, item, rating, because)
+        await box.commit([*withdrawn, *events], Intention(epoch=box.state.epoch), blobs)
+
+    async def _shown(self, item: ActionState) -> Preview:
+        if not item.preview_blob:
+            return Preview()
+        return Preview.model_validate_json(await self._kit.journal.blob(item.preview_blob))
+
+    async def _run(
+        self, state: RunState, tool: Tool[Any], item: ActionState, preview: Preview, limit_s: float
+    ) -> tuple[ev.ActionFinished, dict[str, str]]:  # fmt: skip
+        began = self._kit.clock.monotonic()
+        blobs: dict[str, str] = {}
+        outcome, code, summary, output = Outcome.SUCCEEDED, "", "", ""
+        with self._kit.telemetry.tool_call(state, item) as span:
+            try:
+                async with asyncio.timeout(limit_s):
+                    result = await tool.run(tool.parse(item.action.arguments), self._kit.context(state), preview)
+                outcome = Outcome.SUCCEEDED if result.ok else Outcome.FAILED
+                summary, output = result.summary, self._body(result)
+            except (TimeoutError, ToolTimedOut):
+                outcome, code = Outcome.TIMED_OUT, ToolTimedOut.code
+                summary = f"It took longer than {limit_s:g} s and was ended."
+            except (PreviewMismatch, ToolNotAllowed, SandboxUnavailable) as error:
+                outcome, code, summary = Outcome.REFUSED, error.code, str(error)
+            except ToolError as error:
+                outcome, code, summary = Outcome.FAILED, error.code, str(error)
+            except asyncio.CancelledError:
+                outcome = Outcome.CANCELLED if item.action.idempotent or tool.needs_sandbox else Outcome.UNKNOWN
+                code, summary = "CANCELLED", "The run was stopped while it ran."
+            except Exception as error:  # noqa: BLE001  # a tool's own bug is a failed action, not a crashed run
+                outcome, code, summary = Outcome.FAILED, "TOOL_FAILED", f"The tool failed ({type(error).__name__})."
+            span.ended(outcome, code)
+        return (
+            ev.ActionFinished(
+                action=item.action.id,
+                outcome=outcome,
+                code=code,
+                summary=self._kit.redact(summary)[:SUMMARY_CHARACTERS],
+                output_blob=put_blob(blobs, output) if output else "",
+                duration_ms=int((self._kit.clock.monotonic() - began) * 1000),
+            ),
+            blobs,
+        )
+
+    def _body(self, result: ToolResult) -> str:
+        return self._kit.redact(result.model_dump_json())
+
+    async def _again_with_new_preview(self, state: RunState, item: ActionState) -> list[ev.Event]:
+        """Propose the same call anew, so that people see what it would change now (DESIGN.md §7)."""
+        step = state.steps[item.action.step]
+        tries = sum(1 for key in step.actions if state.actions[key].action.call_id == item.action.call_id)
+        if tries >= ASK_AGAIN_LIMIT:
+            return []
+        with contextlib.suppress(ToolError):
+            action = item.action
+            arguments = self._kit.registry.get(action.tool).unbound(action.arguments)
+            call = Call(action.step, action.turn, action.tool, arguments, action.rationale, action.call_id)
+            return await self._proposer.propose(state, call)
+        return []

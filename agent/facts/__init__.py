@@ -1,0 +1,1 @@
+"""Facts are what can be read off an action without judgement."""

@@ -1,0 +1,44 @@
+"""The facts of one action, in the form in which policy rules read them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from agent.domain import Effect, Intent, Value
+
+
+class Facts(Value):
+    """What was read off an action. A rule sees these fields by name, besides `tool`, `args` and `principal`."""
+
+    effects: tuple[Intent, ...] = ()
+    """Everything the action would do, as effect class and canonical target (`file:docs/a.md`, `db:shop/orders`)."""
+    where: Literal["nowhere", "workspace", "project", "database", "network"] = "nowhere"
+    """The furthest place that it touches."""
+    reversibility: Literal["reversible", "compensable", "irreversible"] = "reversible"
+    verbs: tuple[str, ...] = ()
+    """SQL verbs, shell commands or Python calls, lower case."""
+    flags: tuple[str, ...] = ()
+    """From a closed set: destructive, unbounded, ddl, no_preview, unparseable, touches_ci, touches_credentials,
+    seed_pattern, multi_statement, too_large, network, subprocess, sandbox_missing."""
+    counts: dict[str, int] = {}
+    """Such as rows, files, bytes."""
+    undecidable: tuple[str, ...] = ()
+    """Why no analyser could tell, one sentence each; empty when all was decided."""
+
+    @property
+    def effect_classes(self) -> tuple[Effect, ...]:
+        """The distinct effect classes."""
+        return tuple(dict.fromkeys(item.effect for item in self.effects))
+
+    def as_rule_input(self) -> dict[str, Any]:
+        """Plain lists and maps for the rule engine."""
+        return {
+            "effects": [item.effect.value for item in self.effects],
+            "targets": [item.target for item in self.effects],
+            "where": self.where,
+            "reversibility": self.reversibility,
+            "verbs": list(self.verbs),
+            "flags": list(self.flags),
+            "counts": dict(self.counts),
+            "undecidable": bool(self.undecidable),
+        }

@@ -1,0 +1,218 @@
+"""The ports of the agent: what it needs from the world, at most five methods each. Fakes stand in `agent/fakes.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from agent.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An event as it stands in the journal; `seq` counts from 1 in its run."""
+
+    seq: int
+    at: float
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Unconditional append: a result, a settled cost, an observed crash. Never fenced."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intention:
+    """Conditional append: everything named here must hold in the very transaction that writes the events.
+
+    Raises (from commit): LeaseLost, EpochMoved, RunStopped, RunPaused, ApprovalNotValid, AlreadyStarted.
+    """
+
+    epoch: int
+    """The run_epoch on which this was decided."""
+    starts: str = ""
+    """Action id when the events start an effect: control flags are read, and the action must not be started yet."""
+    digest: str = ""
+    """Digest of the action that starts; must equal the one proposed."""
+    consumes: str = ""
+    """Approval id that is used up by the start: must be approved, unexpired, unused, and on exactly `digest`."""
+    effect_s: float = 0.0
+    """How long the effect may take, seconds; kept beside the lease so that a successor waits for it."""
+
+
+Condition = Fact | Intention
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit wrote: sequence numbers `first_seq … first_seq + count - 1`."""
+
+    first_seq: int
+    events: tuple[Stored, ...]
+
+
+class Journal(Protocol):
+    """The append-only record of runs; everything else is derived from it in the same transaction."""
+
+    lease_token: str
+    """Token of the process that holds the lease; written into `started`."""
+
+    async def commit(
+        self, run: str, events: Sequence[Event], condition: Condition, *, blobs: Mapping[str, str] | None = None
+    ) -> Committed:
+        """Append events in one transaction, with the bodies they name; raises JournalError or StorageUnavailable."""
+        ...
+
+    async def read(self, run: str, after: int = 0) -> tuple[Stored, ...]:
+        """The run's events with seq > after, in order; empty when there are none."""
+        ...
+
+    async def blob(self, digest: str) -> str:
+        """A stored body; raises KeyError when retention dropped it or it never was."""
+        ...
+
+
+class Clock(Protocol):
+    """Two clocks: business time may run faster in a demo, transport time is real."""
+
+    rate: float
+    """Business seconds that pass in one real second."""
+
+    def now(self) -> float:
+        """Business time, seconds since the epoch."""
+        ...
+
+    def transport(self) -> float:
+        """Real time, seconds since the epoch."""
+        ...
+
+    def monotonic(self) -> float:
+        """Real seconds from an arbitrary start, never backwards."""
+        ...
+
+
+class Ids(Protocol):
+    """A source of identifiers; injected so that tests can tell them beforehand."""
+
+    def new(self, kind: str) -> str:
+        """A fresh id that starts with the kind's letter, short enough to type."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """What a model is told of a tool: name, sentence, JSON Schema of its arguments."""
+
+    name: str
+    description: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that a model asks for; `arguments` is parsed JSON, or the raw text when it was no JSON object."""
+
+    id: str
+    tool: str
+    arguments: Mapping[str, Any] | str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation. Role `tool` answers `call_id`; `assistant` may carry tool calls."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    text: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str = ""
+    tool: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One wire call. `output` names the tool that the model must call to answer in structure, if any."""
+
+    model: str
+    """Such as `anthropic:claude-sonnet-5-5`."""
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpec, ...] = ()
+    must_call_tool: bool = False
+    max_tokens: int = 4096
+    timeout_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """What came back, with tokens and cost (micro-USD)."""
+
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_micro_usd: int = 0
+    model: str = ""
+    response_id: str = ""
+    finish_reason: str = ""
+
+
+class ChatModel(Protocol):
+    """A chain of models behind one door."""
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """Model names in the order of trying; empty when no model is configured."""
+        ...
+
+    def highest_cost(self, request: ModelRequest) -> int:
+        """Upper bound of what the call can cost, micro-USD; raises UnknownPrice."""
+        ...
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        """Make exactly one wire call; raises ModelError or CircuitOpen."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxCall:
+    """A command to run with nothing but the workspace (mounted at /workspace), no network and bounded resources."""
+
+    command: tuple[str, ...]
+    workspace: Path
+    stdin: bytes = b""
+    timeout_s: float = 30.0
+    output_bytes: int = 1_048_576
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    read_only: tuple[Path, ...] = ()
+    """Further host folders to bind read-only at the same path."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxResult:
+    """How the command ended; output is what both streams gave, each cut at the cap."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    timed_out: bool = False
+    truncated: bool = False
+    duration_s: float = 0.0
+
+
+class Sandbox(Protocol):
+    """Runs commands that are not trusted."""
+
+    @property
+    def name(self) -> str:
+        """`bubblewrap`, `landlock`, or `none` when the self-test failed."""
+        ...
+
+    async def self_test(self) -> str:
+        """Prove the walls with canaries; returns an empty string when they hold, else what leaked."""
+        ...
+
+    async def run(self, call: SandboxCall) -> SandboxResult:
+        """Run it to the end or its limit; cancelling the task kills everything. Raises SandboxUnavailable."""
+        ...

@@ -1,0 +1,141 @@
+"""Proposals: a call becomes an action with canonical arguments and a digest, journalled before anything happens."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from agent import events as ev
+from agent.domain import Action, Json, Outcome, canonical, digest_of
+from agent.equipment import Box, Equipment
+from agent.errors import BadArguments, ConfigurationError, SecretInArguments, ToolError
+from agent.ports import Intention
+from agent.runbooks import render, values
+from agent.state import RunState
+from agent.supervisor import ProposeScripted, latest_by_call
+from agent.tools.base import Tool
+
+SUMMARY_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call as a worker or a script wants it: nothing of it has been checked yet."""
+
+    step: int
+    turn: int
+    tool: str
+    arguments: Json
+    rationale: str = ""
+    call_id: str = ""
+
+
+class Proposer:
+    """Turns calls into proposed actions, or into refused ones."""
+
+    def __init__(self, equipment: Equipment) -> None:
+        self._kit = equipment
+
+    async def propose_scripted(self, box: Box, move: ProposeScripted) -> None:
+        """Render one call of the runbook's script and propose it."""
+        state = box.state
+        assert state.plan is not None  # noqa: S101  # a step without a plan is no state
+        planned = state.plan.steps[state.steps[move.step].planned]
+        script = planned.script[move.index]
+        call = Call(move.step, move.index, script.tool, {}, script.rationale, script.id)
+        try:
+            arguments = render(script.arguments, await self.known(state))
+        except ConfigurationError as error:
+            events = self._refused(state, call, {}, BadArguments.code, str(error))
+        else:
+            call = Call(move.step, move.index, script.tool, arguments, script.rationale, script.id)
+            events = await self.propose(state, call)
+        await box.commit(events, Intention(epoch=state.epoch))
+
+    async def known(self, state: RunState) -> dict[str, Any]:
+        """What a runbook's templates see: the task, its matches, and what earlier calls gave."""
+        assert state.plan is not None  # noqa: S101  # as above
+        assert state.task is not None  # noqa: S101  # a run without a task is no state
+        outputs: dict[str, Json] = {}
+        for step in state.steps:
+            for item in latest_by_call(state, step):
+                if item.output_blob:
+                    outputs[item.action.call_id] = json.loads(await self._kit.journal.blob(item.output_blob))
+                elif item.outcome is Outcome.DONE_BY_HUMAN:
+                    outputs[item.action.call_id] = {"text": item.summary, "data": None, "ok": True}
+        return values(state.task, state.plan, self._kit.runbooks, outputs)
+
+    async def propose(self, state: RunState, call: Call) -> list[ev.Event]:
+        """The events of one proposal: the action, and its refusal when it cannot even be rated."""
+        plain: dict[str, Any] = {}
+        try:
+            if not isinstance(call.arguments, dict):
+                raise BadArguments("The arguments are no JSON object.")
+            raw: dict[str, Any] = dict(call.arguments)  # pyright: ignore[reportUnknownArgumentType]  # any JSON
+            if kind := self._kit.find_secret(canonical(raw).decode() + call.rationale):
+                call = Call(call.step, call.turn, call.tool, {}, "", call.call_id)
+                raise SecretInArguments(f"The arguments hold what looks like {kind}; write secret:NAME instead.")
+            plain = raw
+            tool = self._kit.registry.for_worker(self._worker(state, call.step), call.tool)
+            bound = await tool.bind(tool.parse(plain), self._kit.context(state))
+            return [ev.ActionProposed(action=self._action(state, call, bound.model_dump(mode="json"), tool))]
+        except ValidationError as error:
+            return self._refused(state, call, plain, BadArguments.code, first_problem(error))
+        except ToolError as error:
+            return self._refused(state, call, plain, error.code, str(error))
+        except ValueError as error:
+            return self._refused(state, call, {}, BadArguments.code, str(error))
+
+    def _refused(
+        self, state: RunState, call: Call, arguments: dict[str, Any], code: str, why: str
+    ) -> list[ev.Event]:  # fmt: skip
+        action = self._action(state, call, arguments)
+        return [ev.ActionProposed(action=action), refusal(action.id, code, self._kit.redact(why))]
+
+    def _worker(self, state: RunState, step: int) -> str:
+        assert state.plan is not None  # noqa: S101  # as above
+        return state.plan.steps[state.steps[step].planned].worker
+
+    def _action(
+        self, state: RunState, call: Call, arguments: dict[str, Any], tool: Tool[Any] | None = None
+    ) -> Action:  # fmt: skip
+        assert state.task is not None  # noqa: S101  # as above
+        key = self._kit.ids.new("action")
+        schema_hash = tool.schema_hash if tool else ""
+        digest = digest_of(
+            run=state.run,
+            action=key,
+            principal=state.task.principal,
+            tool=call.tool,
+            schema_hash=schema_hash,
+            arguments=arguments,
+        )
+        return Action(
+            id=key,
+            step=call.step,
+            turn=call.turn,
+            tool=call.tool,
+            arguments=arguments,
+            digest=digest,
+            schema_hash=schema_hash,
+            rationale=self._kit.redact(call.rationale),
+            call_id=call.call_id or key,
+            exclusive=tool.exclusive if tool else True,
+            idempotent=(tool.idempotent or tool.read_only) if tool else False,
+            timeout_s=tool.timeout_s if tool else 0.0,
+        )
+
+
+def refusal(action: str, code: str, why: str) -> ev.ActionFinished:
+    """An action that is refused: it never starts."""
+    return ev.ActionFinished(action=action, outcome=Outcome.REFUSED, code=code, summary=why[:SUMMARY_CHARACTERS])
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong with some arguments, in one sentence."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"]) or "arguments"
+    return f"{place}: {first['msg']}"

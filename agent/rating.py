@@ -1,0 +1,179 @@
+"""Ratings: facts and policy give a risk, the gate says which door, and the events follow from that."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from agent import events as ev
+from agent.domain import TAKEOVER_LIMIT_S, ApprovalState, Outcome, Reason, Risk, Tier, content_hash
+from agent.equipment import Box, Equipment
+from agent.errors import SandboxUnavailable
+from agent.facts.model import Facts
+from agent.gate import Verdict, decide
+from agent.ports import Intention
+from agent.proposing import SUMMARY_CHARACTERS, refusal
+from agent.state import ActionState, RunState
+from agent.supervisor import RateAction
+from agent.tools.base import Preview
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """A verdict with what it stands on."""
+
+    verdict: Verdict
+    facts: Facts
+    preview: Preview
+    headline: str
+
+
+class Rater:
+    """Rates actions and opens what they need: nothing, an approval, or a takeover."""
+
+    def __init__(self, equipment: Equipment) -> None:
+        self._kit = equipment
+
+    async def rate(self, box: Box, move: RateAction) -> None:
+        """Read facts, rate, and let the gate say what comes next."""
+        item = box.state.actions[move.action]
+        rating = await self.rating(box.state, item)
+        state = box.state
+        events, blobs = self.outcome_of_rating(state, item, rating)
+        await box.commit(events, Intention(epoch=state.epoch), blobs)
+
+    async def rating(self, state: RunState, item: ActionState) -> Rating:
+        """Facts, preview and verdict of an action as things are now; whatever goes wrong raises the risk."""
+        action = item.action
+        policy, context = self._kit.policy(), self._kit.context(state)
+        facts, preview, headline = Facts(undecidable=("The tool is not known.",)), Preview(), f"Call {action.tool}"
+        read_only = False
+        try:
+            tool = self._kit.registry.get(action.tool)
+            read_only = tool.read_only
+            if tool.needs_sandbox and context.sandbox.name == "none":
+                refusal = Verdict("refuse", Risk(tier=Tier.HIGH), SandboxUnavailable.code, str(SandboxUnavailable()))
+                return Rating(refusal, facts, preview, headline)
+            arguments = tool.parse(action.arguments)
+            facts = await tool.facts(arguments, context)
+            headline = tool.headline(arguments, preview)
+            preview = await tool.preview(arguments, context)
+            headline = tool.headline(arguments, preview)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001  # invariant 7: an analyser that raises anything at all
+            said = f"It could not be analysed ({type(error).__name__})."
+            facts = facts.model_copy(update={"undecidable": (*facts.undecidable, said)})
+            risk = policy.rate(action.tool, action.arguments, facts, self._requester(state), read_only=False)
+            if risk.tier is not Tier.HIGH:
+                risk = Risk(tier=Tier.HIGH, reasons=(*risk.reasons, Reason(rule="analyser_failed", text=said)))
+        else:
+            risk = policy.rate(action.tool, action.arguments, facts, self._requester(state), read_only=read_only)
+        verdict = decide(state, risk, facts.effects, undecidable=bool(facts.undecidable))
+        return Rating(verdict, facts, preview, headline)
+
+    def _requester(self, state: RunState) -> str:
+        assert state.task is not None  # noqa: S101  # as above
+        return state.task.principal.key
+
+    def outcome_of_rating(
+        self, state: RunState, item: ActionState, rating: Rating, because: str = ""
+    ) -> tuple[list[ev.Event], dict[str, str]]:
+        """The events that a rating leads to, with the bodies they name."""
+        policy, verdict = self._kit.policy(), rating.verdict
+        blobs: dict[str, str] = {}
+        rated = ev.ActionRated(
+            action=item.action.id,
+            tier=verdict.risk.tier,
+            reasons=verdict.risk.reasons,
+            intents=rating.facts.effects,
+            undecidable=bool(rating.facts.undecidable),
+            headline=self._kit.redact(rating.headline)[:SUMMARY_CHARACTERS],
+            facts_blob=put_blob(blobs, rating.facts.model_dump_json()),
+            preview_blob=put_blob(blobs, rating.preview.model_dump_json()) if rating.preview.kind != "none" else "",
+            policy_version=policy.version,
+        )
+        match verdict.door:
+            case "go":
+                return [rated], blobs
+            case "refuse":
+                return [rated, refusal(item.action.id, verdict.code, verdict.why)], blobs
+            case "ask":
+                return [rated, self._approval(state, item, because)], blobs
+            case "person":
+                opened = self._takeover(state, item, "high")
+                return [*self.withdrawals(state, "A person was asked to take over."), rated, opened], blobs
+
+    def _approval(self, state: RunState, item: ActionState, because: str) -> ev.ApprovalRequested:
+        policy, now = self._kit.policy(), self._kit.clock.now()
+        return ev.ApprovalRequested(
+            approval=self._kit.ids.new("p"),
+            action=item.action.id,
+            digest=item.action.digest,
+            epoch=state.epoch,
+            created_at=now,
+            expires_at=now + policy.approval_timeout_s,
+            timeout_s=policy.approval_timeout_s,
+            deciders=policy.deciders(self._team(state)),
+            quorum=policy.quorum,
+            because=because,
+        )
+
+    def _takeover(self, state: RunState, item: ActionState, cause: str) -> ev.TakeoverOpened:
+        now = self._kit.clock.now()
+        return ev.TakeoverOpened(
+            takeover=self._kit.ids.new("takeover"),
+            action=item.action.id,
+            epoch=state.epoch,
+            cause="high" if cause == "high" else "unknown",
+            opened_at=now,
+            give_up_at=now + TAKEOVER_LIMIT_S,
+            deciders=self._kit.policy().deciders(self._team(state)),
+        )
+
+    def _team(self, state: RunState) -> str:
+        assert state.task is not None  # noqa: S101  # as above
+        return state.task.principal.team
+
+    def withdrawals(self, state: RunState, reason: str) -> list[ev.Event]:
+        """Withdraw everything that still waits for people or has a yes that was not used."""
+        now = self._kit.clock.now()
+        return [
+            ev.ApprovalDecided(approval=item.id, state=ApprovalState.WITHDRAWN, at=now, reason=reason)
+            for item in state.approvals.values()
+            if item.state is ApprovalState.PENDING or state.actions[item.action].phase == "approved"
+        ]
+
+    def closing(self, state: RunState, reason: str) -> list[ev.Event]:
+        """What has to be closed before a run ends."""
+        now = self._kit.clock.now()
+        takeover = state.open_takeover
+        closed: list[ev.Event] = (
+            []
+            if takeover is None
+            else [ev.TakeoverClosed(takeover=takeover.id, state="aborted", at=now, what=reason, epoch=state.epoch)]
+        )
+        unstarted: list[ev.Event] = [
+            ev.ActionFinished(action=item.action.id, outcome=Outcome.CANCELLED, summary=reason)
+            for item in state.actions.values()
+            if item.phase in {"proposed", "allowed"}
+        ]
+        return [*self.withdrawals(state, reason), *closed, *unstarted]
+
+    def unknown(self, state: RunState, item: ActionState) -> list[ev.Event]:
+        """Hand an action to a person of which a dead process left no result."""
+        finished = ev.ActionFinished(
+            action=item.action.id,
+            outcome=Outcome.UNKNOWN,
+            code="PROCESS_DIED",
+            summary="The process died between start and result; nobody knows whether it happened.",
+        )
+        opened = self._takeover(state, item, "unknown")
+        return [*self.withdrawals(state, "A person was asked to look at an unknown outcome."), finished, opened]
+
+
+def put_blob(blobs: dict[str, str], text: str) -> str:
+    """Add a body to those that a commit stores; returns its hash."""
+    digest = content_hash(text)
+    blobs[digest] = text
+    return digest

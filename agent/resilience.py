@@ -1,0 +1,131 @@
+"""What to do about services that fail: how long to wait before a retry, and a circuit breaker with one probe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Literal
+
+from agent.errors import CircuitOpen, ModelError, ModelRateLimited
+from agent.ports import Clock
+
+BreakerState = Literal["closed", "open", "half_open"]
+RETRIES = 2
+FIRST_DELAY_S = 1.0
+LONGEST_BACKOFF_S = 8.0
+LONGEST_WAIT_S = 30.0
+
+
+def retry_delay(attempt: int, error: Exception) -> float | None:
+    """Seconds to wait before trying the same service again, or None when that is no use.
+
+    `attempt` counts the failures before this one, from 0. None means: not retryable, retried often enough, or asked to
+    wait for longer than a run should; the caller then goes on to the next model of its chain.
+    """
+    if not isinstance(error, ModelError) or not error.retryable or attempt >= RETRIES:
+        return None
+    delay = min(FIRST_DELAY_S * 2.0**attempt, LONGEST_BACKOFF_S)
+    if isinstance(error, ModelRateLimited) and error.retry_after_s is not None:
+        if not math.isfinite(error.retry_after_s) or error.retry_after_s > LONGEST_WAIT_S:
+            return None
+        delay = max(delay, error.retry_after_s)
+    return delay
+
+
+class Breaker:
+    """Leaves a service alone for `open_s` real seconds after `failures` failures in a row, then lets ONE probe through.
+
+    The probe's success closes it, its failure opens it again; while the probe is under way everybody else is refused.
+    """
+
+    def __init__(self, clock: Clock, *, name: str = "service", failures: int = 5, open_s: float = 30.0) -> None:
+        self._clock = clock
+        self._name = name
+        self._limit = failures
+        self._open_s = open_s
+        self._failures = 0
+        self._opened_at: float | None = None
+        self._probing = False
+        # Moves with every change of state, so that a call begun before it has no say after it.
+        self._era: int = 0
+
+    @property
+    def state(self) -> BreakerState:
+        """Where it stands now."""
+        if self._opened_at is None:
+            return "closed"
+        return "half_open" if self._wait() <= 0 else "open"
+
+    @contextmanager
+    def guard(self, *, counts: tuple[type[Exception], ...]) -> Generator[None]:
+        """Wrap one call: errors in `counts` are failures of the service, any other error is an answer from it.
+
+        Raises CircuitOpen instead of letting the call begin. A cancelled call says nothing either way.
+        """
+        era = self._enter()
+        try:
+            yield
+        except counts:
+            self._failed(era)
+            raise
+        except Exception:
+            self._succeeded(era)
+            raise
+        except BaseException:
+            self._abandoned(era)
+            raise
+        self._succeeded(era)
+
+    def _wait(self) -> float:
+        return 0.0 if self._opened_at is None else self._opened_at + self._open_s - self._clock.monotonic()
+
+    def _enter(self) -> int:
+        if self._opened_at is not None:
+            if (wait := self._wait()) > 0:
+                raise CircuitOpen(f"{self._name} failed too often lately; it is left alone for {wait:.0f} s more.")
+            if self._probing:
+                raise CircuitOpen(f"{self._name} failed too often lately; one call is trying it now.")
+            self._probing = True
+            self._era += 1
+        return self._era
+
+    def _failed(self, era: int) -> None:
+        if era != self._era:
+            return
+        self._failures += 1
+        if self._probing or self._failures >= self._limit:
+            self._opened_at, self._probing = self._clock.monotonic(), False
+            self._era += 1
+
+    def _succeeded(self, era: int) -> None:
+        if era != self._era:
+            return
+        self._failures = 0
+        if self._probing:
+            self._opened_at, self._probing = None, False
+            self._era += 1
+
+    def _abandoned(self, era: int) -> None:
+        if era == self._era:
+            self._probing = False
+
+
+class Breakers:
+    """One breaker a name, made when it is first asked for."""
+
+    def __init__(self, clock: Clock, *, failures: int = 5, open_s: float = 30.0) -> None:
+        self._clock = clock
+        self._failures = failures
+        self._open_s = open_s
+        self._by_name: dict[str, Breaker] = {}
+
+    def of(self, name: str) -> Breaker:
+        """The breaker of this name."""
+        if name not in self._by_name:
+            self._by_name[name] = Breaker(self._clock, name=name, failures=self._failures, open_s=self._open_s)
+        return self._by_name[name]
+
+    def states(self) -> dict[str, BreakerState]:
+        """Every breaker that was asked for and where it stands, for metrics and the readiness page."""
+        return {name: breaker.state for name, breaker in self._by_name.items()}

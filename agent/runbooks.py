@@ -1,0 +1,190 @@
+"""Runbooks: the simple planner that needs no model. It is the default without a key and the fallback when models fail.
+
+A runbook is a TOML table with a pattern for tasks and templated steps. Templates are Jinja2 in its sandbox; they see
+`task`, `match` (the pattern's named groups) and `out` (results of earlier calls by id, each with `text` and `data`).
+A template that starts with `=` is an expression whose value is taken as it is. Rendered calls are rated like any other.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from pydantic import Field, ValidationError
+
+from agent.domain import Json, Plan, PlannedStep, ScriptedCall, Task, Value, Worker
+from agent.errors import ConfigurationError
+
+
+class Call(Value):
+    """A tool call of a runbook step."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    tool: str
+    arguments: dict[str, Any] = {}
+    rationale: str = ""
+
+
+class Step(Value):
+    """A step of a runbook."""
+
+    worker: Worker
+    instruction: str
+    expected: str = ""
+    together: bool = False
+    call: tuple[Call, ...] = Field(min_length=1)
+
+
+class Runbook(Value):
+    """A known task and how to do it."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    title: str
+    example: str
+    """A task that fits, word for word; shown as a suggestion."""
+    pattern: str
+    """Regular expression searched in the task, case-insensitively; named groups become `match`."""
+    step: tuple[Step, ...] = Field(min_length=1)
+    answer: str
+    """Template of the final answer, Markdown."""
+
+
+class _File(Value):
+    runbook: tuple[Runbook, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Runbooks:
+    """An ordered set of runbooks; the first whose pattern fits plans the task."""
+
+    books: tuple[Runbook, ...]
+
+    @classmethod
+    def load(cls, files: Iterable[Path] = ()) -> Runbooks:
+        """Read files in order, then those that come with the project; raises ConfigurationError with the file named."""
+        books: list[Runbook] = []
+        for path in files:
+            try:
+                books += _parse(path.read_text(encoding="utf-8"), str(path))
+            except OSError as error:
+                raise ConfigurationError(
+                    f"{path} cannot be read: {error.strerror}.", fix="Name a runbook file."
+                ) from error
+        embedded = resources.files("agent").joinpath("runbooks.toml").read_text(encoding="utf-8")
+        return cls((*books, *_parse(embedded, "agent/runbooks.toml")))
+
+    @classmethod
+    def parse(cls, text: str) -> Runbooks:
+        """Read one file's text; raises ConfigurationError."""
+        return cls(tuple(_parse(text, "runbooks")))
+
+    def plan(self, task: Task) -> Plan | None:
+        """The plan of the first runbook that fits; None when none does."""
+        for book in self.books:
+            found = re.search(book.pattern, task.text, re.IGNORECASE)
+            if found is not None:
+                return _plan(book, task, found)
+        return None
+
+    @property
+    def examples(self) -> tuple[str, ...]:
+        """Tasks that fit, one a runbook."""
+        return tuple(book.example for book in self.books)
+
+
+def _parse(text: str, where: str) -> list[Runbook]:
+    fix = "See agent/runbooks.toml for the form."
+    try:
+        books = list(_File.model_validate(tomllib.loads(text)).runbook)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{where} is not TOML: {error}.", fix=fix) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"{where}: {place}: {first['msg']}.", fix=fix) from error
+    for book in books:
+        try:
+            pattern = re.compile(book.pattern)
+        except re.error as error:
+            raise ConfigurationError(f"{where}: runbook {book.name}: bad pattern: {error}.", fix=fix) from error
+        if not re.search(pattern.pattern, book.example, re.IGNORECASE):
+            raise ConfigurationError(f"{where}: runbook {book.name}: its example does not fit its pattern.", fix=fix)
+    return books
+
+
+def _plan(book: Runbook, task: Task, found: re.Match[str]) -> Plan:
+    known = {"task": task.text, "match": {key: value or "" for key, value in found.groupdict().items()}}
+    steps = tuple(
+        PlannedStep(
+            worker=step.worker,
+            instruction=render(step.instruction, known),
+            expected=step.expected,
+            together=step.together,
+            script=tuple(
+                ScriptedCall(id=call.id, tool=call.tool, arguments=call.arguments, rationale=call.rationale)
+                for call in step.call
+            ),
+        )
+        for step in book.step
+    )
+    return Plan(planner=f"runbook:{book.name}", steps=steps, answer=book.answer)
+
+
+def values(task: Task, plan: Plan, books: Runbooks, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a template of this plan sees: `task`, `match`, `out`."""
+    name = plan.planner.removeprefix("runbook:")
+    book = next((item for item in books.books if item.name == name), None)
+    found = re.search(book.pattern, task.text, re.IGNORECASE) if book else None
+    groups = {key: value or "" for key, value in found.groupdict().items()} if found else {}
+    return {"task": task.text, "match": groups, "out": dict(outputs)}
+
+
+def render(template: Json, known: Mapping[str, Any]) -> Json:
+    """Fill in a template, also inside lists and tables; raises ConfigurationError when it cannot be."""
+    match template:
+        case str() if template.startswith("="):
+            return _evaluate(template[1:].strip(), known)
+        case str() if "{{" in template or "{%" in template:
+            try:
+                return _environment().from_string(template).render(**known)
+            except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+                raise ConfigurationError(f"A runbook's template failed: {error}.") from error
+        case list():
+            return [render(item, known) for item in template]  # pyright: ignore[reportUnknownVariableType]  # JSON
+        case dict():
+            return {str(key): render(value, known) for key, value in template.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]  # JSON
+        case _:
+            return template
+
+
+def _evaluate(expression: str, known: Mapping[str, Any]) -> Json:
+    try:
+        return _environment().compile_expression(expression, undefined_to_none=False)(**known)
+    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+        raise ConfigurationError(f"A runbook's expression failed: {error}.") from error
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
+    environment.filters["sql"] = _sql_literal
+    environment.filters["thousands"] = _thousands
+    return environment
+
+
+def _sql_literal(value: object) -> str:
+    """A text as an SQL string literal."""
+    return "'" + str(value).replace("'", "''").replace("\x00", "") + "'"
+
+
+def _thousands(value: object) -> str:
+    """12345 as 12,345."""
+    return f"{int(str(value)):,}"

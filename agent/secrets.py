@@ -1,0 +1,80 @@
+"""Secrets by shape and by value: found in proposals, covered in outputs."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+from urllib.parse import quote
+
+_NONE: Mapping[str, str] = MappingProxyType({})
+#: A shorter known value would cover half of every text.
+_SHORTEST = 6
+
+_SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = (
+    (
+        "private key",
+        re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]{0,40}-----|\Z)", re.DOTALL),
+    ),
+    ("Slack token", re.compile(r"\bxox[abceoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,}|\bxapp-\d-[A-Za-z0-9-]{10,}")),
+    ("Slack webhook", re.compile(r"https://hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]{20,}")),
+    ("GitHub token", re.compile(r"\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}")),
+    ("GitLab token", re.compile(r"\bgl(?:pat|ptt|dt|rt|soat|ft|cbt)-[\w-]{18,}")),
+    ("model key", re.compile(r"\bsk-(?:ant-|proj-|svcacct-|or-v1-)?[\w-]{20,}")),
+    ("AWS key", re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b")),
+    ("Google key", re.compile(r"\bAIza[\w-]{35}|\bya29\.[\w-]{20,}|\bGOCSPX-[\w-]{20,}")),
+    ("payment key", re.compile(r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|\bwhsec_[A-Za-z0-9+/=]{20,}")),
+    ("package token", re.compile(r"\bnpm_[A-Za-z0-9]{36}|\bpypi-[\w-]{50,}")),
+    ("signed token", re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")),
+    ("password in an address", re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"]{1,100}:(?P<value>[^\s/@'\"]{3,200})@")),
+)
+
+
+class Found(NamedTuple):
+    """A secret in a text: what it is (a kind of token, or `secret:NAME`) and where, never its value."""
+
+    kind: str
+    start: int
+    end: int
+
+
+def _spellings(value: str) -> Iterator[str]:
+    """The forms in which a known value could be written on purpose or by accident."""
+    yield value
+    yield quote(value, safe="")
+    yield base64.b64encode(value.encode()).decode().rstrip("=")
+
+
+def _all(text: str, known: Mapping[str, str]) -> Iterator[Found]:
+    for name, value in known.items():
+        if len(value) < _SHORTEST:
+            continue
+        for spelling in dict.fromkeys(_spellings(value)):
+            at = text.find(spelling)
+            while at >= 0:
+                yield Found(f"secret:{name}", at, at + len(spelling))
+                at = text.find(spelling, at + len(spelling))
+    for kind, shape in _SHAPES:
+        for match in shape.finditer(text):
+            group = "value" if "value" in shape.groupindex else 0
+            yield Found(kind, match.start(group), match.end(group))
+
+
+def find_secret(text: str, known: Mapping[str, str] = _NONE) -> Found | None:
+    """The first secret in a text, by known value (name → value) or token shape; None when there is none."""
+    return min(_all(text, known), key=lambda found: found.start, default=None)
+
+
+def redact(text: str, known: Mapping[str, str] = _NONE) -> str:
+    """The text with every secret replaced by `[redacted: kind]`; running it twice changes nothing more."""
+    pieces: list[str] = []
+    at = 0
+    for found in sorted(_all(text, known), key=lambda one: (one.start, -one.end)):
+        if found.end <= at:
+            continue
+        if found.start >= at:
+            pieces += (text[at : found.start], f"[redacted: {found.kind}]")
+        at = found.end
+    return "".join((*pieces, text[at:]))

@@ -1,0 +1,474 @@
+"""The state of a run as a fold of its journal: `apply(state, event)` and the legal transitions; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
+
+from agent import events as ev
+from agent.domain import (
+    Action,
+    ApprovalState,
+    Intent,
+    Outcome,
+    Plan,
+    Reason,
+    RunStatus,
+    TakeoverState,
+    Task,
+    Tier,
+)
+from agent.ports import Stored
+
+_Item = TypeVar("_Item")
+ActionPhase = Literal["proposed", "allowed", "asked", "approved", "with_person", "started", "finished"]
+
+
+class IllegalTransition(ValueError):
+    """The event does not fit the state; the journal is damaged or of another release."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """A wire call: open while `phase` is started."""
+
+    id: str
+    purpose: ev.Purpose
+    step: int
+    turn: int
+    attempt: int
+    model: str
+    reserved: int
+    phase: Literal["started", "finished", "failed"] = "started"
+    reply_blob: str = ""
+    cost: int = 0
+    code: str = ""
+    detail: str = ""
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ActionState:
+    """An action and where it stands."""
+
+    action: Action
+    phase: ActionPhase = "proposed"
+    tier: Tier | None = None
+    reasons: tuple[Reason, ...] = ()
+    intents: tuple[Intent, ...] = ()
+    undecidable: bool = False
+    headline: str = ""
+    preview_blob: str = ""
+    approval: str = ""
+    takeover: str = ""
+    outcome: Outcome | None = None
+    output_blob: str = ""
+    summary: str = ""
+    code: str = ""
+    attempt: int = 0
+    lease_token: str = ""
+    feedback: str = ""
+    """What people said of it: a reason for a denial, an instruction at a hand-back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """An approval and how it was decided."""
+
+    id: str
+    action: str
+    digest: str
+    epoch: int
+    expires_at: float
+    state: ApprovalState = ApprovalState.PENDING
+    by: str = ""
+    reason: str = ""
+    reason_open: bool = False
+    """Denied, and the run still waits for an optional reason."""
+    start_before: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Takeover:
+    """A takeover and who has it."""
+
+    id: str
+    action: str
+    cause: Literal["high", "unknown"]
+    state: TakeoverState = TakeoverState.OPEN
+    by: str = ""
+    claim_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """A hand-over to a worker; its actions in the order of their proposal."""
+
+    number: int
+    planned: int
+    feedback: str = ""
+    actions: tuple[str, ...] = ()
+    status: Literal["open", "done", "blocked", "failed"] = "open"
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """Everything the supervisor needs to know of a run; made only by `apply`."""
+
+    run: str = ""
+    seq: int = 0
+    epoch: int = 0
+    task: Task | None = None
+    parent_run: str = ""
+    trace_id: str = ""
+    span_id: str = ""
+    status: RunStatus = RunStatus.QUEUED
+    created_at: float = 0.0
+    plan: Plan | None = None
+    plan_failed: str = ""
+    steps: tuple[StepState, ...] = ()
+    actions: Mapping[str, ActionState] = field(default_factory=dict[str, ActionState])
+    approvals: Mapping[str, Approval] = field(default_factory=dict[str, Approval])
+    takeovers: Mapping[str, Takeover] = field(default_factory=dict[str, Takeover])
+    calls: Mapping[str, ModelCall] = field(default_factory=dict[str, ModelCall])
+    co_requesters: frozenset[str] = frozenset()
+    follow_ups: tuple[str, ...] = ()
+    stop_by: str = ""
+    stop_reason: str = ""
+    out_of_time: bool = False
+    answer_blob: str = ""
+    active_ms: int = 0
+    """Milliseconds that calls and tools took so far; waits on people are not counted."""
+
+    @property
+    def spent(self) -> int:
+        """Settled micro-USD."""
+        return sum(call.cost for call in self.calls.values() if call.phase != "started")
+
+    @property
+    def reserved(self) -> int:
+        """Micro-USD held for calls that are on the wire."""
+        return sum(call.reserved for call in self.calls.values() if call.phase == "started")
+
+    @property
+    def open_takeover(self) -> Takeover | None:
+        """The takeover that is open or claimed, if any."""
+        return next((item for item in self.takeovers.values() if not item.state.is_final), None)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether people are asked and nothing is in flight."""
+        asked = (
+            self.open_takeover is not None
+            or any(item.state is ApprovalState.PENDING or item.reason_open for item in self.approvals.values())
+        )  # fmt: skip
+        return asked and not self.in_flight
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether an action or a model call has started and not ended."""
+        return any(item.phase == "started" for item in self.actions.values()) or any(
+            item.phase == "started" for item in self.calls.values()
+        )
+
+    def denied_intents(self) -> frozenset[Intent]:
+        """Intents that people denied or let expire in this run (invariant 10)."""
+        return frozenset(
+            intent
+            for item in self.actions.values()
+            if item.outcome in {Outcome.DENIED, Outcome.EXPIRED}
+            for intent in item.intents
+        )
+
+
+def fold(run: str, stored: Iterable[Stored], state: RunState | None = None) -> RunState:
+    """The state after these events; raises IllegalTransition."""
+    state = state or RunState(run=run)
+    for item in stored:
+        state = apply(state, item)
+    return state
+
+
+def apply(state: RunState, stored: Stored) -> RunState:
+    """The state after one more event; raises IllegalTransition when it does not fit."""
+    if stored.seq != state.seq + 1:
+        raise IllegalTransition(f"run {state.run}: event {stored.seq} after {state.seq}")
+    if state.status.is_final and not isinstance(stored.event, _AFTER_THE_END):
+        raise IllegalTransition(f"run {state.run}: {stored.event.type} after the end")
+    state = _step(replace(state, seq=stored.seq), stored.event, stored.at)
+    if state.status in {RunStatus.RUNNING, RunStatus.WAITING}:
+        state = replace(state, status=RunStatus.WAITING if state.is_waiting else RunStatus.RUNNING)
+    return state
+
+
+# Facts arrive whenever they arrive: an effect in flight may end, and a card be delivered, after a run was cancelled.
+_AFTER_THE_END = (
+    ev.ActionFinished,
+    ev.ModelCallFinished,
+    ev.ModelCallFailed,
+    ev.ApprovalDelivered,
+    ev.ApprovalDecided,
+    ev.DenialExplained,
+    ev.TakeoverClosed,
+    ev.StopRequested,
+)
+
+
+def _step(state: RunState, event: ev.Event, at: float) -> RunState:  # noqa: C901, PLR0911, PLR0912  # one arm an event
+    match event:
+        case ev.RunCreated():
+            return replace(
+                state,
+                task=event.task,
+                parent_run=event.parent_run,
+                trace_id=event.trace_id,
+                span_id=event.span_id,
+                created_at=at,
+                co_requesters=frozenset({event.task.principal.key}),
+            )
+        case ev.RunStarted():
+            return replace(state, status=RunStatus.RUNNING)
+        case ev.CoRequesterAdded():
+            return replace(state, co_requesters=state.co_requesters | {event.principal.key})
+        case ev.FollowUpReceived():
+            return replace(
+                state,
+                follow_ups=(*state.follow_ups, event.text_blob),
+                co_requesters=state.co_requesters | {event.principal.key},
+            )
+        case ev.PlanMade():
+            return replace(state, plan=event.plan)
+        case ev.PlanFailed():
+            return replace(state, plan_failed=event.reason)
+        case ev.StepStarted():
+            return replace(
+                state,
+                steps=(*state.steps, StepState(number=event.step, planned=event.planned, feedback=event.feedback)),
+            )
+        case ev.StepFinished():
+            done = replace(state.steps[event.step], status=event.status, summary=event.summary)
+            return replace(state, steps=_put(state.steps, event.step, done))
+        case ev.StopRequested():
+            return replace(state, stop_by=state.stop_by or event.by, stop_reason=state.stop_reason or event.reason)
+        case ev.TimeRanOut():
+            return replace(state, out_of_time=True)
+        case ev.RunFinished():
+            return replace(state, status=event.status, answer_blob=event.answer_blob)
+        case ev.ModelCallStarted() | ev.ModelCallFinished() | ev.ModelCallFailed():
+            return _call(state, event)
+        case (
+            ev.ActionProposed() | ev.ActionRated() | ev.ActionStarted() | ev.ActionFinished() | ev.ActionResumed()
+        ):  # fmt: skip
+            return _action(state, event)
+        case (
+            ev.ApprovalRequested()
+            | ev.ApprovalDelivered()
+            | ev.VoteCast()
+            | ev.ApprovalDecided()
+            | ev.DenialExplained()
+        ):
+            return _approval(state, event)
+        case _:
+            return _takeover(state, event)
+
+
+def _call(state: RunState, event: ev.ModelCallStarted | ev.ModelCallFinished | ev.ModelCallFailed) -> RunState:
+    if isinstance(event, ev.ModelCallStarted):
+        call = ModelCall(
+            id=event.call,
+            purpose=event.purpose,
+            step=event.step,
+            turn=event.turn,
+            attempt=event.attempt,
+            model=event.model,
+            reserved=event.reserved_micro_usd,
+        )
+        return replace(state, calls={**state.calls, call.id: call})
+    call = _get(state.calls, event.call)
+    if call.phase != "started":
+        raise IllegalTransition(f"model call {call.id} ended twice")
+    if isinstance(event, ev.ModelCallFinished):
+        call = replace(call, phase="finished", reply_blob=event.reply_blob, cost=event.cost_micro_usd)
+    else:
+        call = replace(
+            call,
+            phase="failed",
+            code=event.code,
+            detail=event.detail,
+            retryable=event.retryable,
+            cost=event.cost_micro_usd,
+        )
+    return replace(state, calls={**state.calls, call.id: call}, active_ms=state.active_ms + event.duration_ms)
+
+
+def _action(
+    state: RunState,
+    event: ev.ActionProposed | ev.ActionRated | ev.ActionStarted | ev.ActionFinished | ev.ActionResumed,
+) -> RunState:
+    if isinstance(event, ev.ActionProposed):
+        action = event.action
+        if action.id in state.actions:
+            raise IllegalTransition(f"action {action.id} proposed twice")
+        step = state.steps[action.step]
+        step = replace(step, actions=(*step.actions, action.id))
+        state = replace(state, steps=_put(state.steps, action.step, step))
+        return _with_action(state, ActionState(action=action))
+    item = _get(state.actions, event.action)
+    match event:
+        case ev.ActionRated():
+            return _with_action(
+                state,
+                replace(
+                    item,
+                    phase="allowed" if event.tier is Tier.LOW else "proposed",
+                    outcome=None,
+                    tier=event.tier,
+                    reasons=event.reasons,
+                    intents=event.intents,
+                    undecidable=event.undecidable,
+                    headline=event.headline,
+                    preview_blob=event.preview_blob,
+                ),
+            )
+        case ev.ActionStarted():
+            if item.phase not in {"allowed", "approved"}:
+                raise IllegalTransition(f"action {event.action} started while {item.phase}")
+            return _with_action(
+                state, replace(item, phase="started", attempt=event.attempt, lease_token=event.lease_token)
+            )
+        case ev.ActionResumed():
+            return _with_action(state, replace(item, phase="allowed", attempt=item.attempt + 1, lease_token=""))
+        case ev.ActionFinished():
+            state = replace(state, active_ms=state.active_ms + event.duration_ms)
+            if item.phase == "finished" and item.outcome is not Outcome.UNKNOWN:
+                raise IllegalTransition(f"action {event.action} ended twice")
+            return _with_action(
+                state,
+                replace(
+                    item,
+                    phase="finished",
+                    outcome=event.outcome,
+                    output_blob=event.output_blob,
+                    summary=event.summary,
+                    code=event.code,
+                ),
+            )
+
+
+def _approval(
+    state: RunState,
+    event: ev.ApprovalRequested | ev.ApprovalDelivered | ev.VoteCast | ev.ApprovalDecided | ev.DenialExplained,
+) -> RunState:
+    if isinstance(event, ev.ApprovalRequested):
+        approval = Approval(
+            id=event.approval,
+            action=event.action,
+            digest=event.digest,
+            epoch=event.epoch,
+            expires_at=event.expires_at,
+        )
+        item = replace(
+            _get(state.actions, event.action), phase="asked", approval=event.approval, outcome=None, feedback=""
+        )
+        return _with_action(replace(state, approvals={**state.approvals, approval.id: approval}), item)
+    approval = _get(state.approvals, event.approval)
+    item = _get(state.actions, approval.action)
+    match event:
+        case ev.ApprovalDelivered():
+            approval = replace(approval, expires_at=event.expires_at)
+        case ev.VoteCast():
+            pass  # a vote alone changes nothing; the decision follows at quorum
+        case ev.ApprovalDecided():
+            withdraws_a_yes = approval.state is ApprovalState.APPROVED and event.state is ApprovalState.WITHDRAWN
+            if approval.state is not ApprovalState.PENDING and not withdraws_a_yes:
+                raise IllegalTransition(f"approval {approval.id} decided twice")
+            approval = replace(
+                approval,
+                state=event.state,
+                by=event.by,
+                reason=event.reason,
+                start_before=event.start_before,
+                reason_open=event.reason_until > 0,
+            )
+            item = _decided(item, event)
+        case ev.DenialExplained():
+            approval = replace(approval, reason_open=False, reason=event.reason or approval.reason)
+            item = replace(item, feedback=event.reason or item.feedback)
+    return _with_action(replace(state, approvals={**state.approvals, approval.id: approval}), item)
+
+
+_OUTCOME_OF = {
+    ApprovalState.DENIED: Outcome.DENIED,
+    ApprovalState.EXPIRED: Outcome.EXPIRED,
+    ApprovalState.WITHDRAWN: Outcome.WITHDRAWN,
+    ApprovalState.SUPERSEDED: Outcome.WITHDRAWN,
+}
+
+
+def _decided(item: ActionState, event: ev.ApprovalDecided) -> ActionState:
+    if event.state is ApprovalState.APPROVED:
+        return replace(item, phase="approved")
+    if item.phase == "finished":
+        return item
+    return replace(item, phase="finished", outcome=_OUTCOME_OF[event.state], feedback=event.reason)
+
+
+def _takeover(state: RunState, event: ev.Event) -> RunState:
+    if isinstance(event, ev.TakeoverOpened):
+        takeover = Takeover(id=event.takeover, action=event.action, cause=event.cause)
+        item = replace(_get(state.actions, event.action), phase="with_person", takeover=takeover.id)
+        return _with_action(replace(state, takeovers={**state.takeovers, takeover.id: takeover}), item)
+    if not isinstance(event, ev.TakeoverClaimed | ev.TakeoverReleased | ev.TakeoverReminded | ev.TakeoverClosed):
+        raise IllegalTransition(f"nothing is known of {event.type}")
+    takeover = _get(state.takeovers, event.takeover)
+    if takeover.state.is_final:
+        raise IllegalTransition(f"takeover {takeover.id} is over")
+    match event:
+        case ev.TakeoverClaimed():
+            takeover = replace(
+                takeover, state=TakeoverState.CLAIMED, by=event.by.key, claim_token=event.claim_token
+            )  # fmt: skip
+        case ev.TakeoverReleased():
+            takeover = replace(takeover, state=TakeoverState.OPEN, by="", claim_token="")
+        case ev.TakeoverReminded():
+            return state
+        case ev.TakeoverClosed():
+            takeover = replace(takeover, state=TakeoverState(event.state), by=event.by)
+            item = _get(state.actions, takeover.action)
+            item = replace(
+                item,
+                phase="finished",
+                outcome=_OUTCOME_OF_TAKEOVER[takeover.cause, event.state],
+                feedback=event.what,
+                summary="; ".join(part for part in (event.what, event.reference, event.evidence) if part),
+            )
+            state = _with_action(replace(state, epoch=max(state.epoch, event.epoch)), item)
+    return replace(state, takeovers={**state.takeovers, takeover.id: takeover})
+
+
+# An unknown that a person says has happened did happen: by the agent, before the crash.
+_OUTCOME_OF_TAKEOVER = {
+    ("high", "done"): Outcome.DONE_BY_HUMAN,
+    ("unknown", "done"): Outcome.SUCCEEDED,
+    ("high", "handed_back"): Outcome.WITHDRAWN,
+    ("unknown", "handed_back"): Outcome.WITHDRAWN,
+    ("high", "aborted"): Outcome.CANCELLED,
+    ("unknown", "aborted"): Outcome.UNKNOWN,
+}
+
+
+def _with_action(state: RunState, item: ActionState) -> RunState:
+    return replace(state, actions={**state.actions, item.action.id: item})
+
+
+def _put(steps: tuple[StepState, ...], index: int, step: StepState) -> tuple[StepState, ...]:
+    return (*steps[:index], step, *steps[index + 1 :])
+
+
+def _get(items: Mapping[str, _Item], key: str) -> _Item:
+    try:
+        return items[key]
+    except KeyError as error:
+        raise IllegalTransition(f"nothing is known of {key}") from error

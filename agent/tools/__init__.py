@@ -1,0 +1,1 @@
+"""The tools that a worker may be given; each is real, gated and bounded."""

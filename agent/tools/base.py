@@ -1,0 +1,133 @@
+"""What a tool is: arguments with a schema, facts, a preview that changes nothing, and a run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from agent.domain import TOOL_TIMEOUT_S, Value, canonical
+from agent.facts.model import Facts
+from agent.ports import Sandbox, ToolSpec
+
+A = TypeVar("A", bound=BaseModel)
+
+
+class Arguments(BaseModel):
+    """Base of every tool's arguments: frozen, unknown fields refused, no coercion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Preview(Value):
+    """What a call would do, computed without doing it; shown to people and compared at execution."""
+
+    kind: Literal["none", "diff", "rows", "request", "text"] = "none"
+    text: str = ""
+    """Plain text of the preview: a unified diff, a request, a sentence."""
+    columns: tuple[str, ...] = ()
+    before: tuple[tuple[str | int | float | None, ...], ...] = ()
+    """At most 50 rows as they are now; the key columns come first."""
+    after: tuple[tuple[str | int | float | None, ...], ...] = ()
+    """The same rows as they would be; empty for a deletion."""
+    count: int = 0
+    """Rows or files touched in all."""
+    fingerprint: str = ""
+    """What execution compares: a hash over everything that would be touched."""
+
+
+class ToolResult(Value):
+    """What a call gave back: text for the model, optional data for templates, one sentence for people."""
+
+    text: str
+    data: Any = None
+    summary: str = ""
+    ok: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """A named database that query_sql may reach."""
+
+    name: str
+    path: Path
+    writable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """What one run hands to its tools."""
+
+    run: str
+    workspace: Path
+    """The run's own copy of the project; made lazily by `agent.workspace`."""
+    project: Path
+    """Where `apply_changes` puts the workspace's diff."""
+    sandbox: Sandbox
+    databases: Mapping[str, Database] = field(default_factory=dict[str, Database])
+    max_files: int = 50
+    """The policy's cap on files of one `apply_changes`."""
+
+
+class Tool(Generic[A]):
+    """A tool. Subclasses set the class attributes and implement `facts` and `run`."""
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    arguments: type[A]
+    read_only: ClassVar[bool] = False
+    idempotent: ClassVar[bool] = False
+    """Running it twice is the same as once; a crash between start and result may then run it again."""
+    exclusive: ClassVar[bool] = True
+    """Never at the same time as another exclusive action of the run."""
+    needs_sandbox: ClassVar[bool] = False
+    timeout_s: ClassVar[float] = TOOL_TIMEOUT_S
+
+    def parse(self, arguments: Mapping[str, Any]) -> A:
+        """Validated arguments; raises pydantic.ValidationError."""
+        return self.arguments.model_validate(dict(arguments))
+
+    async def bind(self, arguments: A, context: ToolContext) -> A:
+        """Complete the arguments with what a yes must be bound to (a diff's hash); reads only."""
+        del context
+        return arguments
+
+    def unbound(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Undo `bind`, so that the same call can be proposed anew; drops what `bind` filled in."""
+        return dict(arguments)
+
+    async def facts(self, arguments: A, context: ToolContext) -> Facts:
+        """What can be read off the call; any exception counts as undecidable."""
+        raise NotImplementedError
+
+    async def preview(self, arguments: A, context: ToolContext) -> Preview:
+        """What the call would do, without doing it."""
+        del arguments, context
+        return Preview()
+
+    def headline(self, arguments: A, preview: Preview) -> str:
+        """What would happen, in one plain sentence for people, at most 150 characters."""
+        raise NotImplementedError
+
+    async def run(self, arguments: A, context: ToolContext, preview: Preview) -> ToolResult:
+        """Do it. Raises ToolError; cancellation must leave nothing running. `preview` is what people were shown."""
+        raise NotImplementedError
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the arguments."""
+        return self.arguments.model_json_schema()
+
+    @property
+    def schema_hash(self) -> str:
+        """Hash of name, description and schema; a changed tool is a new tool."""
+        body = {"description": self.description, "name": self.name, "schema": self.schema}
+        return hashlib.sha256(canonical(body)).hexdigest()
+
+    def spec(self) -> ToolSpec:
+        """What a model is told of it."""
+        return ToolSpec(name=self.name, description=self.description, schema=self.schema)

@@ -1,0 +1,293 @@
+"""A run's own copy of the project: made on first need, compared with what it was made from, applied back."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from agent.domain import canonical
+from agent.errors import PreviewMismatch, ToolFailed
+from agent.tools.beneath import Beneath
+from agent.tools.diffing import unified
+from agent.tools.listing import ignored, list_project
+from agent.tools.threads import Stop, to_the_end
+
+MAX_BYTES = 256 * 1_048_576
+_EXECUTABLE = 0o100
+
+
+class Base(NamedTuple):
+    """What a file was when it was copied, or is now: SHA-256 of its content, and whether it is executable."""
+
+    sha256: str
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One file that differs from what was copied."""
+
+    path: str
+    kind: Literal["added", "removed", "changed"]
+    before: Base | None
+    after: Base | None
+    binary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """Everything that the run changed; `sha256` covers every path, content and mode before and after."""
+
+    changes: tuple[Change, ...]
+    text: str
+    sha256: str
+    size: int
+    """Bytes of the files added and changed."""
+    conflicts: tuple[str, ...] = ()
+    """Files changed here whose original in the project has moved since they were copied."""
+    left_out: tuple[str, ...] = ()
+    """Links, devices and such, which are never taken over."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files, sorted."""
+        return tuple(change.path for change in self.changes)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A folder to read from and the files in it that may be read, sorted."""
+
+    folder: Path
+    paths: tuple[str, ...]
+
+
+class Workspace:
+    """The copy of one run at `root`: `files/` (all that a sandbox sees), `manifest.json`, later `backup/`."""
+
+    def __init__(self, root: Path, project: Path) -> None:
+        self._root, self._project = root, project
+
+    @property
+    def files(self) -> Path:
+        """The folder with the files themselves."""
+        return self._root / "files"
+
+    @property
+    def exists(self) -> bool:
+        """Whether the copy was made already."""
+        return (self._root / "manifest.json").is_file()
+
+    async def ensure(self) -> Path:
+        """Make the copy if it is not there; returns `files`. Raises ToolFailed."""
+        await asyncio.to_thread(self._make)
+        return self.files
+
+    async def view(self) -> View:
+        """The run's copy if it has one, else the project itself; raises ToolFailed."""
+        return await asyncio.to_thread(self._view)
+
+    async def diff(self) -> Diff:
+        """What differs from what was copied; raises ToolFailed when it is over 256 MiB."""
+        return await asyncio.to_thread(self._diff)
+
+    async def apply(self, sha256: str) -> Path:
+        """Put exactly the diff with this hash into the project; returns the folder with what was there before.
+
+        Raises PreviewMismatch when the diff is another one by now or the project has moved, ToolFailed when a file
+        cannot be written; everything written till then is put back.
+        """
+        return await to_the_end(lambda stop: self._apply(sha256, stop))
+
+    def _make(self) -> None:
+        if self.exists:
+            return
+        paths = list_project(self._project)
+        self._root.parent.mkdir(parents=True, exist_ok=True)
+        making = Path(tempfile.mkdtemp(prefix=".making-", dir=self._root.parent))
+        try:
+            (making / "files").mkdir()
+            bases: dict[str, Base] = {}
+            left = MAX_BYTES
+            with Beneath(self._project) as project, Beneath(making / "files") as files:
+                for path in paths:
+                    data, base = _read(project, path, left)
+                    left -= len(data)
+                    files.write(path, data, 0o755 if base.executable else 0o644)
+                    bases[path] = base
+            _save(making / "manifest.json", bases)
+            making.chmod(0o755)
+            try:
+                making.rename(self._root)
+            except OSError:
+                # Another action of the run was first, which is as good.
+                if not self.exists:
+                    raise
+        except OSError as error:
+            raise ToolFailed(f"The project cannot be copied: {error.strerror}.") from error
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+
+    def _view(self) -> View:
+        if not self.exists:
+            return View(self._project, list_project(self._project))
+        with Beneath(self.files) as files:
+            found = tuple(sorted(path for path, entry in files.walk() if stat.S_ISREG(entry.st_mode)))
+        return View(self.files, found)
+
+    def _diff(self) -> Diff:
+        if not self.exists:
+            return Diff((), "", _hash(()), 0)
+        bases = _load(self._root / "manifest.json")
+        with Beneath(self.files) as files, Beneath(self._project) as project:
+            present, left_out = self._present(files, bases)
+            changes: list[Change] = []
+            texts: list[str] = []
+            conflicts: list[str] = []
+            left = MAX_BYTES
+            size = 0
+            for path in sorted(present | bases.keys()):
+                data, after = _read(files, path, left) if path in present else (b"", None)
+                left -= len(data)
+                before = bases.get(path)
+                if after == before:
+                    continue
+                old, now = _read_now(project, path)
+                if now != before:
+                    conflicts.append(path)
+                size += len(data)
+                binary = _is_binary(data) or _is_binary(old)
+                kind = "added" if before is None else "removed" if after is None else "changed"
+                changes.append(Change(path, kind, before, after, binary))
+                modes = (before.executable if before else None, after.executable if after else None)
+                texts.append(unified(path, old, data, modes=modes, binary=binary))
+        return Diff(tuple(changes), "".join(texts), _hash(changes), size, tuple(conflicts), left_out)
+
+    def _present(self, files: Beneath, bases: dict[str, Base]) -> tuple[set[str], tuple[str, ...]]:
+        regular: set[str] = set()
+        left_out: list[str] = []
+        for path, found in files.walk():
+            if stat.S_ISREG(found.st_mode):
+                regular.add(path)
+            else:
+                left_out.append(path)
+        return regular - ignored(self._project, sorted(regular - bases.keys())), tuple(sorted(left_out))
+
+    def _apply(self, sha256: str, stop: Stop) -> Path:
+        diff = self._diff()
+        if diff.sha256 != sha256:
+            raise PreviewMismatch
+        if diff.conflicts:
+            raise PreviewMismatch(
+                f"{', '.join(diff.conflicts[:5])} changed in the project meanwhile, so nothing was changed."
+            )
+        backups = self._root / "backup"
+        backups.mkdir(exist_ok=True)
+        backup = Path(tempfile.mkdtemp(prefix=f"{sha256[:12]}-", dir=backups))
+        bases = _load(self._root / "manifest.json")
+        with Beneath(self._project) as project, Beneath(self.files) as files, Beneath(backup) as kept:
+            undo: list[Callable[[], None]] = []
+            try:
+                for change in diff.changes:
+                    if stop.stopped:
+                        raise ToolFailed("It was stopped; everything was put back.")
+                    undo.append(_put(change, files, project, kept))
+                    if change.after is None:
+                        bases.pop(change.path, None)
+                    else:
+                        bases[change.path] = change.after
+            except (ToolFailed, PreviewMismatch):
+                for step in reversed(undo):
+                    step()
+                raise
+        stop.kept = True
+        _save(self._root / "manifest.json", bases)
+        return backup
+
+
+def _put(change: Change, files: Beneath, project: Beneath, kept: Beneath) -> Callable[[], None]:
+    """Apply one change, keeping what was there; returns the step that takes it back."""
+    old, now = _read_now(project, change.path)
+    if now != change.before:
+        raise PreviewMismatch(f"{change.path} changed in the project meanwhile, so nothing was changed.")
+    old_mode = 0o755 if now is not None and now.executable else 0o644
+    if now is not None:
+        kept.write(change.path, old, old_mode)
+    if change.after is None:
+        project.remove(change.path)
+    else:
+        data, after = _read(files, change.path, MAX_BYTES)
+        if after != change.after:
+            raise PreviewMismatch
+        project.write(change.path, data, 0o755 if after.executable else 0o644)
+
+    def take_back() -> None:
+        if now is None:
+            project.remove(change.path)
+        else:
+            project.write(change.path, old, old_mode)
+
+    return take_back
+
+
+def _read(folder: Beneath, path: str, left: int) -> tuple[bytes, Base]:
+    if left <= 0:
+        raise ToolFailed(f"The project is larger than {MAX_BYTES // 1_048_576} MiB, too large for a workspace.")
+    data = folder.read(path, left)
+    found = folder.stat(path)
+    executable = bool(found and found.st_mode & _EXECUTABLE)
+    return data, Base(hashlib.sha256(data).hexdigest(), executable)
+
+
+def _read_now(project: Beneath, path: str) -> tuple[bytes, Base | None]:
+    """The project's file as it is; anything there that cannot be read counts as moved."""
+    try:
+        if project.stat(path) is None:
+            return b"", None
+        return _read(project, path, MAX_BYTES)
+    except (OSError, ToolFailed):
+        return b"", Base("", executable=False)
+
+
+def _is_binary(data: bytes) -> bool:
+    if b"\0" in data:
+        return True
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _hash(changes: Sequence[Change]) -> str:
+    body = [
+        [change.path, list(change.before) if change.before else None, list(change.after) if change.after else None]
+        for change in changes
+    ]
+    return hashlib.sha256(canonical(body)).hexdigest()
+
+
+def _save(path: Path, bases: dict[str, Base]) -> None:
+    temporary = path.with_suffix(".new")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump({name: list(base) for name, base in sorted(bases.items())}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _load(path: Path) -> dict[str, Base]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        return {name: Base(str(sha256), bool(executable)) for name, (sha256, executable) in stored.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ToolFailed("The workspace's manifest cannot be read.") from error

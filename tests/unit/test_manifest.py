@@ -1,0 +1,212 @@
+"""Hold manifest.yml to Slack's limits and to what the code under bot/ really registers and calls."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from slack_sdk.web.async_client import AsyncWebClient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+BOT = ROOT / "bot"
+
+#: Web API method → the bot scopes of which it needs at least one; an empty set is a method that any token may call.
+METHOD_SCOPES: dict[str, frozenset[str]] = {
+    "agents.sessions.setStatus": frozenset({"assistant:write"}),
+    "api.test": frozenset(),
+    "apps.connections.open": frozenset(),
+    "assistant.threads.setStatus": frozenset({"assistant:write", "chat:write"}),
+    "assistant.threads.setSuggestedPrompts": frozenset({"assistant:write"}),
+    "assistant.threads.setTitle": frozenset({"assistant:write"}),
+    "auth.test": frozenset(),
+    "blocks.validate": frozenset(),
+    "bots.info": frozenset({"users:read"}),
+    "chat.appendStream": frozenset({"chat:write"}),
+    "chat.delete": frozenset({"chat:write"}),
+    "chat.getPermalink": frozenset(),
+    "chat.postEphemeral": frozenset({"chat:write"}),
+    "chat.postMessage": frozenset({"chat:write"}),
+    "chat.startStream": frozenset({"chat:write"}),
+    "chat.stopStream": frozenset({"chat:write"}),
+    "chat.stream": frozenset({"chat:write"}),
+    "chat.update": frozenset({"chat:write"}),
+    "conversations.history": frozenset({"channels:history", "groups:history", "im:history"}),
+    "conversations.info": frozenset({"channels:read", "groups:read", "im:read"}),
+    "conversations.list": frozenset({"channels:read", "groups:read", "im:read"}),
+    "conversations.members": frozenset({"channels:read", "groups:read", "im:read"}),
+    "conversations.open": frozenset({"im:write"}),
+    "conversations.replies": frozenset({"channels:history", "groups:history", "im:history"}),
+    "reactions.add": frozenset({"reactions:write"}),
+    "reactions.remove": frozenset({"reactions:write"}),
+    "users.conversations": frozenset({"channels:read", "groups:read", "im:read"}),
+    "users.info": frozenset({"users:read"}),
+    "views.open": frozenset(),
+    "views.publish": frozenset(),
+    "views.push": frozenset(),
+    "views.update": frozenset(),
+}
+
+#: Subscribed event → the bot scopes that Slack demands for it.
+EVENT_SCOPES: dict[str, frozenset[str]] = {
+    "agent_session_stopped": frozenset({"assistant:write"}),
+    "app_context_changed": frozenset({"assistant:write"}),
+    "app_home_opened": frozenset(),
+    "app_mention": frozenset({"app_mentions:read"}),
+    "message.channels": frozenset({"channels:history"}),
+    "message.groups": frozenset({"groups:history"}),
+    "message.im": frozenset({"im:history"}),
+}
+
+#: The SDK's way of writing a method (`chat_postMessage`) → Slack's (`chat.postMessage`).
+SDK_METHODS = {
+    name: name.replace("_", ".")
+    for name, value in vars(AsyncWebClient).items()
+    if callable(value) and "_" in name.strip("_") and name not in {"api_call", "files_upload_v2"}
+}
+SLACK_METHODS = set(SDK_METHODS.values()) | set(METHOD_SCOPES)
+
+
+@pytest.fixture(scope="module")
+def manifest() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "manifest.yml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def nodes() -> list[ast.AST]:
+    """Every node of every module under bot/, docstrings left out."""
+    return [node for path in sorted(BOT.rglob("*.py")) for node in ast.walk(ast.parse(path.read_text("utf-8")))]
+
+
+def calls(nodes: list[ast.AST], attribute: str) -> Iterator[ast.Call]:
+    for node in nodes:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == attribute:
+            yield node
+
+
+def registered(nodes: list[ast.AST], attribute: str) -> set[str]:
+    """Names that the code gives to `app.<attribute>("name")` or `app.<attribute>({"type": "name"})`."""
+    names: set[str] = set()
+    for call in calls(nodes, attribute):
+        match call.args:
+            case [ast.Constant(value=str(name)), *_]:
+                names.add(name)
+            case [ast.Dict(keys=keys, values=values), *_]:
+                fields = {ast.unparse(key): value for key, value in zip(keys, values, strict=True) if key}
+                names.add(ast.literal_eval(fields["'type'"]))
+            case _:
+                pass
+    return names
+
+
+def called_methods(nodes: list[ast.AST]) -> set[str]:
+    """Web API methods called under bot/: `client.chat_update(…)`, or by name as in `"chat.update"`."""
+    methods: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and node.attr in SDK_METHODS:
+            methods.add(SDK_METHODS[node.attr])
+        elif isinstance(node, ast.Constant) and node.value in SLACK_METHODS:
+            methods.add(str(node.value))
+    return methods
+
+
+def scopes(manifest: dict[str, Any]) -> set[str]:
+    return set(manifest["oauth_config"]["scopes"]["bot"])
+
+
+def events(manifest: dict[str, Any]) -> set[str]:
+    return set(manifest["settings"]["event_subscriptions"]["bot_events"])
+
+
+def test_display_texts_keep_within_slacks_lengths(manifest: dict[str, Any]) -> None:
+    display = manifest["display_information"]
+    assert 1 <= len(display["name"]) <= 35
+    assert len(display["description"]) <= 140
+    assert 175 <= len(display["long_description"]) <= 4000
+    assert len(manifest["features"]["bot_user"]["display_name"]) <= 80
+
+
+def test_the_agent_view_has_at_most_four_prompts_and_a_short_description(manifest: dict[str, Any]) -> None:
+    view = manifest["features"]["agent_view"]
+    assert len(view["agent_description"]) <= 300
+    assert 1 <= len(view["suggested_prompts"]) <= 4
+    assert all(set(prompt) == {"title", "message"} for prompt in view["suggested_prompts"])
+    assert "assistant_view" not in manifest["features"]
+
+
+def test_people_can_write_to_the_app_in_its_messages_tab(manifest: dict[str, Any]) -> None:
+    home = manifest["features"]["app_home"]
+    assert home["home_tab_enabled"] is True
+    assert home["messages_tab_enabled"] is True
+    assert home["messages_tab_read_only_enabled"] is False
+
+
+def test_commands_are_named_as_slack_allows(manifest: dict[str, Any]) -> None:
+    for command in manifest["features"]["slash_commands"]:
+        assert command["command"].startswith("/")
+        assert command["command"] == command["command"].lower()
+        assert len(command["command"]) <= 32
+        assert len(command["description"]) <= 2000
+        assert len(command["usage_hint"]) <= 1000
+        assert command["should_escape"] is True, "mentions must arrive as ids, not as names"
+
+
+def test_the_flat_manifest_format_is_used_with_socket_mode_on(manifest: dict[str, Any]) -> None:
+    assert "_metadata" not in manifest
+    assert manifest["settings"]["socket_mode_enabled"] is True
+    assert manifest["settings"]["interactivity"]["is_enabled"] is True
+
+
+def test_no_scope_or_event_stands_twice(manifest: dict[str, Any]) -> None:
+    for names in (manifest["oauth_config"]["scopes"]["bot"], manifest["settings"]["event_subscriptions"]["bot_events"]):
+        assert names == sorted(set(names))
+
+
+def test_every_event_in_the_manifest_has_the_scope_that_slack_demands(manifest: dict[str, Any]) -> None:
+    for event in events(manifest):
+        assert EVENT_SCOPES[event] <= scopes(manifest), event
+
+
+def test_the_manifest_subscribes_to_exactly_the_events_the_code_listens_to(
+    manifest: dict[str, Any], nodes: list[ast.AST]
+) -> None:
+    subscribed = {event.partition(".")[0] for event in events(manifest)}
+    assert subscribed == registered(nodes, "event")
+
+
+def test_the_command_in_the_manifest_is_the_default_of_the_settings(
+    manifest: dict[str, Any], nodes: list[ast.AST]
+) -> None:
+    commands = {command["command"] for command in manifest["features"]["slash_commands"]}
+    assert commands == {"/agent"}
+    assert any(isinstance(node, ast.Constant) and node.value == "/agent" for node in nodes)
+    assert any(calls(nodes, "command")), "no listener takes a command"
+
+
+def test_functions_and_shortcuts_in_the_manifest_are_those_the_code_takes(
+    manifest: dict[str, Any], nodes: list[ast.AST]
+) -> None:
+    assert set(manifest.get("functions", {})) == registered(nodes, "function")
+    shortcuts = {shortcut["callback_id"] for shortcut in manifest["features"].get("shortcuts", [])}
+    assert shortcuts == registered(nodes, "shortcut")
+
+
+def test_every_method_the_code_calls_is_granted_by_the_manifest(manifest: dict[str, Any], nodes: list[ast.AST]) -> None:
+    for method in sorted(called_methods(nodes)):
+        assert method in METHOD_SCOPES, f"{method}: say in METHOD_SCOPES which scope it needs"
+        needed = METHOD_SCOPES[method]
+        assert not needed or needed & scopes(manifest), f"{method} needs one of {sorted(needed)}"
+
+
+def test_every_scope_in_the_manifest_has_a_use_in_the_code(manifest: dict[str, Any], nodes: list[ast.AST]) -> None:
+    used: set[str] = {"commands"} if manifest["features"]["slash_commands"] else set()
+    for method in called_methods(nodes):
+        used |= METHOD_SCOPES.get(method, frozenset())
+    for event in events(manifest):
+        used |= EVENT_SCOPES[event]
+    assert scopes(manifest) <= used, f"asked for and never used: {sorted(scopes(manifest) - used)}"
