@@ -44,7 +44,9 @@ class Caller:
         self, box: Box, call: ev.ModelCallStarted, request: ModelRequest, read: Reader
     ) -> None:  # fmt: skip
         """Reserve, call once, settle; what the reply leads to is written with the settlement."""
-        await asyncio.sleep(max(0.0, self._not_before.get(box.state.run, 0.0) - self._kit.clock.monotonic()))
+        wait_s = self._not_before.get(box.state.run, 0.0) - self._kit.clock.monotonic()
+        if wait_s > 0:
+            await self._kit.sleep(wait_s)
         call = call.model_copy(update={"call": self._kit.ids.new("call")})
         if not await self._reserve(box, call, request):
             return

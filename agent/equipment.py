@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -46,3 +46,5 @@ class Equipment:
     """What kind of secret a text holds; empty when none."""
     redact: Callable[[str], str]
     telemetry: Telemetry
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    """How backoff waits; real seconds."""

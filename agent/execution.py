@@ -12,7 +12,7 @@ from agent.equipment import Box, Equipment
 from agent.errors import PreviewMismatch, SandboxUnavailable, ToolError, ToolNotAllowed, ToolTimedOut
 from agent.gate import may_start
 from agent.ports import Fact, Intention
-from agent.proposing import SUMMARY_CHARACTERS, Call, Proposer
+from agent.proposing import SUMMARY_CHARACTERS, Call, Proposer, worker_of
 from agent.rating import Rater, Rating, put_blob
 from agent.state import ActionState, RunState
 from agent.supervisor import StartAction
@@ -42,7 +42,7 @@ class Executor:
             because = "The yes lapsed before it could start." if lapsed else "Its risk is higher than it was."
             await self._ask_again(box, item, rating, because)
             return
-        tool = self._kit.registry.get(item.action.tool)
+        tool = self._kit.registry.get(item.action.tool, worker_of(box.state, item.action.step))
         limit_s = min(tool.timeout_s, item.action.timeout_s or tool.timeout_s)
         preview = await self._shown(item)
         begun = ev.ActionStarted(

@@ -126,9 +126,9 @@ class WireModel:
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Make exactly one wire call; raises ModelError or CircuitOpen, before the call when nobody knows its price."""
         kind, name = _split(request.model)
+        service = await self._service(request.model)
+        highest = self.highest_cost(request)
         with self._breakers.of(request.model).guard(counts=(ModelUnavailable, ModelReplyInvalid)):
-            service = await self._service(request.model)
-            highest = self.highest_cost(request)
             answer = await service.ask(request)
         # Without a count of tokens the highest cost is the only honest one.
         cost = (
@@ -148,7 +148,10 @@ class WireModel:
         )
 
     async def prepare(self) -> None:
-        """Import what the chain needs, in a thread, so that the first call does not pay for it (2 to 6 s)."""
+        """Import what the chain needs, in a thread, so that the first call does not pay for it (2 to 6 s).
+
+        Raises ModelMisconfigured when a model of the chain cannot be called as it is configured.
+        """
         for name in self._chain:
             await self._service(name)
 

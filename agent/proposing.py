@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agent import events as ev
-from agent.domain import Action, Json, Outcome, canonical, digest_of
+from agent.domain import Action, Json, Outcome, Worker, canonical, digest_of
 from agent.equipment import Box, Equipment
 from agent.errors import BadArguments, ConfigurationError, SecretInArguments, ToolError
 from agent.ports import Intention
@@ -74,12 +74,12 @@ class Proposer:
         try:
             if not isinstance(call.arguments, dict):
                 raise BadArguments("The arguments are no JSON object.")
-            raw: dict[str, Any] = dict(call.arguments)  # pyright: ignore[reportUnknownArgumentType]  # any JSON
+            raw: dict[str, Any] = {str(key): value for key, value in call.arguments.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # any JSON
             if kind := self._kit.find_secret(canonical(raw).decode() + call.rationale):
                 call = Call(call.step, call.turn, call.tool, {}, "", call.call_id)
                 raise SecretInArguments(f"The arguments hold what looks like {kind}; write secret:NAME instead.")
             plain = raw
-            tool = self._kit.registry.for_worker(self._worker(state, call.step), call.tool)
+            tool = self._kit.registry.get(call.tool, worker_of(state, call.step))
             bound = await tool.bind(tool.parse(plain), self._kit.context(state))
             return [ev.ActionProposed(action=self._action(state, call, bound.model_dump(mode="json"), tool))]
         except ValidationError as error:
@@ -94,10 +94,6 @@ class Proposer:
     ) -> list[ev.Event]:  # fmt: skip
         action = self._action(state, call, arguments)
         return [ev.ActionProposed(action=action), refusal(action.id, code, self._kit.redact(why))]
-
-    def _worker(self, state: RunState, step: int) -> str:
-        assert state.plan is not None  # noqa: S101  # as above
-        return state.plan.steps[state.steps[step].planned].worker
 
     def _action(
         self, state: RunState, call: Call, arguments: dict[str, Any], tool: Tool[Any] | None = None
@@ -127,6 +123,12 @@ class Proposer:
             idempotent=(tool.idempotent or tool.read_only) if tool else False,
             timeout_s=tool.timeout_s if tool else 0.0,
         )
+
+
+def worker_of(state: RunState, step: int) -> Worker:
+    """Who does a step."""
+    assert state.plan is not None  # noqa: S101  # a step without a plan is no state
+    return state.plan.steps[state.steps[step].planned].worker
 
 
 def refusal(action: str, code: str, why: str) -> ev.ActionFinished:

@@ -6,13 +6,13 @@ import asyncio
 from dataclasses import dataclass
 
 from agent import events as ev
-from agent.domain import TAKEOVER_LIMIT_S, ApprovalState, Outcome, Reason, Risk, Tier, content_hash
+from agent.domain import TAKEOVER_LIMIT_S, ApprovalState, Outcome, Principal, Reason, Risk, Tier, content_hash
 from agent.equipment import Box, Equipment
 from agent.errors import SandboxUnavailable
 from agent.facts.model import Facts
 from agent.gate import Verdict, decide
 from agent.ports import Intention
-from agent.proposing import SUMMARY_CHARACTERS, refusal
+from agent.proposing import SUMMARY_CHARACTERS, refusal, worker_of
 from agent.state import ActionState, RunState
 from agent.supervisor import RateAction
 from agent.tools.base import Preview
@@ -49,7 +49,7 @@ class Rater:
         facts, preview, headline = Facts(undecidable=("The tool is not known.",)), Preview(), f"Call {action.tool}"
         read_only = False
         try:
-            tool = self._kit.registry.get(action.tool)
+            tool = self._kit.registry.get(action.tool, worker_of(state, action.step))
             read_only = tool.read_only
             if tool.needs_sandbox and context.sandbox.name == "none":
                 refusal = Verdict("refuse", Risk(tier=Tier.HIGH), SandboxUnavailable.code, str(SandboxUnavailable()))
@@ -72,9 +72,9 @@ class Rater:
         verdict = decide(state, risk, facts.effects, undecidable=bool(facts.undecidable))
         return Rating(verdict, facts, preview, headline)
 
-    def _requester(self, state: RunState) -> str:
-        assert state.task is not None  # noqa: S101  # as above
-        return state.task.principal.key
+    def _requester(self, state: RunState) -> Principal:
+        assert state.task is not None  # noqa: S101  # a run without a task is no state
+        return state.task.principal
 
     def outcome_of_rating(
         self, state: RunState, item: ActionState, rating: Rating, because: str = ""
@@ -112,10 +112,10 @@ class Rater:
             digest=item.action.digest,
             epoch=state.epoch,
             created_at=now,
-            expires_at=now + policy.approval_timeout_s,
-            timeout_s=policy.approval_timeout_s,
+            expires_at=now + policy.limits.approval_timeout_s,
+            timeout_s=policy.limits.approval_timeout_s,
             deciders=policy.deciders(self._team(state)),
-            quorum=policy.quorum,
+            quorum=policy.limits.quorum,
             because=because,
         )
 

@@ -28,7 +28,10 @@ _SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("payment key", re.compile(r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|\bwhsec_[A-Za-z0-9+/=]{20,}")),
     ("package token", re.compile(r"\bnpm_[A-Za-z0-9]{36}|\bpypi-[\w-]{50,}")),
     ("signed token", re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")),
-    ("password in an address", re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"]{1,100}:(?P<value>[^\s/@'\"]{3,200})@")),
+    (
+        "password in an address",
+        re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"]{1,100}:(?P<value>[^\s/@'\"]{3,200})@"),
+    ),
 )
 
 
@@ -62,9 +65,10 @@ def _all(text: str, known: Mapping[str, str]) -> Iterator[Found]:
             yield Found(kind, match.start(group), match.end(group))
 
 
-def find_secret(text: str, known: Mapping[str, str] = _NONE) -> Found | None:
-    """The first secret in a text, by known value (name → value) or token shape; None when there is none."""
-    return min(_all(text, known), key=lambda found: found.start, default=None)
+def find_secret(text: str, known: Mapping[str, str] = _NONE) -> str:
+    """What kind of secret a text holds first, by known value (name → value) or token shape; empty when none."""
+    found = min(_all(text, known), key=lambda one: one.start, default=None)
+    return found.kind if found else ""
 
 
 def redact(text: str, known: Mapping[str, str] = _NONE) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, cast
 
@@ -25,6 +26,8 @@ from agent.ports import Message, ModelRequest, ToolCall, ToolSpec
 Kind = Literal["anthropic", "openai", "openai-chat"]
 _TOKEN_SHAPE = re.compile(r"\b(?:sk|pk|key|bearer)[-_ ][^\s\"',;]{4,}", re.IGNORECASE)
 _DETAIL_LENGTH = 200
+#: The HTTP requests of the call that this task is making.
+_SENT: ContextVar[list[object]] = ContextVar("sent")
 #: Statuses below 500 that pass by themselves: both SDKs would have retried them.
 _PASSING = frozenset({408, 409})
 #: What an error means to us; the first line that fits counts.
@@ -87,6 +90,7 @@ class Service:
         self._label = f"{kind}:{name}"
         self._key = key
         self._http = create_async_httpx2_client()
+        self._http.event_hooks["request"].append(_only_once)
         self._model = self._build(name, base_url)
 
     def _build(self, name: str, base_url: str) -> Model:
@@ -106,6 +110,7 @@ class Service:
 
     async def ask(self, request: ModelRequest) -> Answer:
         """Make exactly one wire call; raises ModelError with nothing secret in its message or its chain."""
+        _SENT.set([])
         try:
             response = await model_request(
                 self._model,
@@ -167,6 +172,14 @@ class Service:
             return ""
         message = message.replace(self._key, "…") if self._key else message
         return " ".join(_TOKEN_SHAPE.sub("…", message).split())[:_DETAIL_LENGTH]
+
+
+async def _only_once(request: object) -> None:
+    """Hold pydantic-ai to one HTTP request a call: it mends some refusals by asking again, outside of our budget."""
+    sent = _SENT.get()
+    if sent:
+        raise RuntimeError("one HTTP request was made for this call already")
+    sent.append(request)
 
 
 def _status(error: Exception) -> str:

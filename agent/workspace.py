@@ -195,27 +195,36 @@ class Workspace:
         backup = Path(tempfile.mkdtemp(prefix=f"{sha256[:12]}-", dir=backups))
         bases = _load(self._root / "manifest.json")
         with Beneath(self._project) as project, Beneath(self.files) as files, Beneath(backup) as kept:
-            undo: list[Callable[[], None]] = []
-            try:
-                for change in diff.changes:
-                    if stop.stopped:
-                        raise ToolFailed("It was stopped; everything was put back.")
-                    undo.append(_put(change, files, project, kept))
-                    if change.after is None:
-                        bases.pop(change.path, None)
-                    else:
-                        bases[change.path] = change.after
-            except (ToolFailed, PreviewMismatch):
-                for step in reversed(undo):
-                    step()
-                raise
+            bases = _put_all(diff, bases, (files, project, kept), stop)
         stop.kept = True
         _save(self._root / "manifest.json", bases)
         return backup
 
 
-def _put(change: Change, files: Beneath, project: Beneath, kept: Beneath) -> Callable[[], None]:
+def _put_all(
+    diff: Diff, bases: dict[str, Base], folders: tuple[Beneath, Beneath, Beneath], stop: Stop
+) -> dict[str, Base]:
+    """Apply every change or none; returns the new bases."""
+    undo: list[Callable[[], None]] = []
+    bases = dict(bases)
+    try:
+        for change in diff.changes:
+            undo.append(_put(change, *folders, stop))
+            if change.after is None:
+                bases.pop(change.path, None)
+            else:
+                bases[change.path] = change.after
+    except (ToolFailed, PreviewMismatch):
+        for step in reversed(undo):
+            step()
+        raise
+    return bases
+
+
+def _put(change: Change, files: Beneath, project: Beneath, kept: Beneath, stop: Stop) -> Callable[[], None]:
     """Apply one change, keeping what was there; returns the step that takes it back."""
+    if stop.stopped:
+        raise ToolFailed("It was stopped; everything was put back.")
     old, now = _read_now(project, change.path)
     if now != change.before:
         raise PreviewMismatch(f"{change.path} changed in the project meanwhile, so nothing was changed.")

@@ -1,0 +1,55 @@
+"""What a path says by itself: continuous integration, credentials, dotfiles."""
+
+from __future__ import annotations
+
+import re
+
+_CI = re.compile(
+    r"""^(?:
+        (?:.*/)?\.(?:github|gitlab|circleci|ci|buildkite|drone|woodpecker|azure-pipelines|teamcity|husky|githooks|git)/.*
+      | (?:.*/)?\.(?:gitlab-ci|travis|drone|woodpecker|appveyor|cirrus|pre-commit-config)\.ya?ml
+      | (?:.*/)?(?:appveyor|azure-pipelines|bitbucket-pipelines|cloudbuild|buildspec|codefresh)\.ya?ml
+      | (?:.*/)?(?:Jenkinsfile|\.gitmodules|\.gitattributes|CODEOWNERS)
+      | (?:.*/)?\.git
+      | (?:.*/)?\.vscode/(?:tasks|launch|settings)\.json
+    )$""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_CREDENTIALS = re.compile(
+    r"""^(?:
+        (?:.*/)?\.env(?:\..+|rc)?
+      | (?:.*/)?\.(?:netrc|npmrc|pypirc|pgpass|htpasswd|git-credentials|dockercfg|my\.cnf)
+      | (?:.*/)?\.(?:ssh|gnupg|aws|azure|kube|docker|gcloud)/.*
+      | (?:.*/)?id_(?:rsa|dsa|ecdsa|ed25519)(?:\..*)?
+      | (?:.*/)?authorized_keys
+      | (?:.*/)?[^/]*\.(?:pem|key|p12|pfx|jks|keystore|kdbx|asc|ppk)
+      | (?:.*/)?(?:credentials|secrets?|service[-_]account[^/]*)(?:\.(?:json|ya?ml|toml|ini|txt|env|cfg))?
+    )$""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_EXAMPLE = re.compile(r"\.(?:example|sample|template|dist|md)$", re.IGNORECASE)
+
+
+def is_ci(path: str) -> bool:
+    """Whether what stands in this file is executed by a build service, a hook or an editor."""
+    return bool(_CI.match(path))
+
+
+def is_credentials(path: str) -> bool:
+    """Whether a file of this name usually holds secrets; examples and templates do not."""
+    return bool(_CREDENTIALS.match(path)) and not _EXAMPLE.search(path)
+
+
+def is_dotfile(path: str) -> bool:
+    """Whether any part of the path is hidden."""
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+def path_flags(*paths: str) -> tuple[str, ...]:
+    """The flags `touches_ci` and `touches_credentials`, as they apply to any of the paths."""
+    flags: list[str] = []
+    if any(is_ci(path) for path in paths):
+        flags.append("touches_ci")
+    if any(is_credentials(path) for path in paths):
+        flags.append("touches_credentials")
+    return tuple(flags)

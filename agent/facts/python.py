@@ -1,0 +1,197 @@
+"""What Python code would do, read off its syntax tree: a fact for the rating, not a boundary (the sandbox is that)."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import warnings
+
+from agent.domain import Effect, Intent
+from agent.facts.bounds import too_large
+from agent.facts.model import Facts
+from agent.facts.seeds import seed_patterns
+
+_DESTRUCTIVE = frozenset(
+    {
+        "os.remove", "os.unlink", "os.rmdir", "os.removedirs", "os.truncate", "os.ftruncate", "os.kill", "os.killpg",
+        "shutil.rmtree", "shutil.move", "os.rename", "os.renames", "os.replace",
+    }
+)  # fmt: skip
+#: Methods of pathlib.Path that no other common type has.
+_DESTRUCTIVE_METHODS = frozenset({"unlink", "rmdir", "rmtree", "truncate"})
+_WRITING_METHODS = frozenset(
+    {"write_text", "write_bytes", "touch", "mkdir", "chmod", "symlink_to", "hardlink_to", "makedirs"}
+)
+_STARTS = (
+    "subprocess.", "os.system", "os.popen", "os.exec", "os.spawn", "os.posix_spawn", "os.startfile", "pty.",
+    "asyncio.create_subprocess_", "multiprocessing.", "os.fork",
+)  # fmt: skip
+_NETWORK = frozenset(
+    {
+        "socket", "ssl", "http", "urllib", "ftplib", "smtplib", "poplib", "imaplib", "telnetlib", "xmlrpc", "requests",
+        "httpx", "aiohttp", "urllib3", "socketserver", "nntplib", "paramiko", "websockets",
+    }
+)  # fmt: skip
+#: Sub-modules of the above that only take text apart.
+_NO_NETWORK = ("urllib.parse", "http.HTTPStatus")
+#: What hides from a reader what will be executed or touched.
+_OPAQUE = frozenset(
+    {
+        "eval", "exec", "compile", "__import__", "globals", "locals", "vars", "importlib.import_module", "__builtins__",
+        "builtins.eval", "builtins.exec", "builtins.compile", "builtins.__import__", "runpy.run_path",
+        "runpy.run_module", "pickle.loads", "pickle.load", "marshal.loads", "marshal.load", "code.interact",
+        "types.FunctionType", "types.CodeType", "operator.attrgetter", "operator.methodcaller", "sys.modules",
+    }
+)  # fmt: skip
+_OPAQUE_MODULES = frozenset({"ctypes", "cffi", "_ctypes", "posix", "_posixsubprocess"})
+_OPAQUE_ATTRIBUTES = frozenset(
+    {"__subclasses__", "__globals__", "__dict__", "__builtins__", "__code__", "__getattribute__", "__import__"}
+)
+
+
+class _Reader(ast.NodeVisitor):
+    """Walks the tree, resolving imported names through their aliases."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, str] = {}
+        self.verbs: dict[str, None] = {}
+        self.flags: dict[str, None] = {}
+        self.why: dict[str, None] = {}
+
+    def visit_Import(self, node: ast.Import) -> None:
+        for one in node.names:
+            self.names[one.asname or one.name.partition(".")[0]] = (
+                one.name if one.asname else one.name.partition(".")[0]
+            )
+            self._use(one.name)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        for one in node.names:
+            full = f"{node.module or ''}.{one.name}"
+            self.names[one.asname or one.name] = full
+            self._use(full)
+            if one.name == "*" and (node.module or "").partition(".")[0] in {"os", "shutil", "subprocess", "posix"}:
+                self.why["It imports every name of a module that changes files."] = None
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        name = self._dotted(node.value)
+        if name:
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    self.names[target.id] = name
+        self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> None:
+        if isinstance(node.ctx, ast.Load):
+            self._use(self.names.get(node.id, node.id))
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        name = self._dotted(node)
+        if name:
+            self._use(name)
+        if node.attr in _OPAQUE_ATTRIBUTES:
+            self.why[f"It reaches through {node.attr}."] = None
+        if node.attr in _DESTRUCTIVE_METHODS:
+            self._destroys(node.attr)
+        elif node.attr in _WRITING_METHODS:
+            self.verbs[node.attr] = None
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        name = self._dotted(node.func)
+        if name in {"open", "io.open", "os.fdopen", "codecs.open"} or name.endswith(".open"):
+            self._opens(node, 0 if name.endswith("Path.open") else 1)
+        elif isinstance(node.func, ast.Attribute) and node.func.attr == "open":
+            self._opens(node, 0)
+        elif isinstance(node.func, ast.Attribute) and node.func.attr in {"replace", "rename"}:
+            # str.replace takes two arguments or more; Path.replace and Path.rename take one.
+            if len(node.args) + len(node.keywords) == 1:
+                self._destroys(node.func.attr)
+        elif name in {"getattr", "setattr", "delattr"}:
+            self._gets(node)
+        self.generic_visit(node)
+
+    def _dotted(self, node: ast.AST) -> str:
+        if isinstance(node, ast.Name):
+            return self.names.get(node.id, node.id)
+        if isinstance(node, ast.Attribute):
+            inner = self._dotted(node.value)
+            return f"{inner}.{node.attr}" if inner else ""
+        return ""
+
+    def _use(self, name: str) -> None:
+        module = name.partition(".")[0]
+        if name in _DESTRUCTIVE:
+            self._destroys(name)
+        if name.startswith(_STARTS):
+            self.verbs[name] = None
+            self.flags["subprocess"] = None
+            self.why["It starts another program or process."] = None
+        if module in _NETWORK and not name.startswith(_NO_NETWORK) and name != "urllib":
+            self.verbs[module] = None
+            self.flags["network"] = None
+        if name in _OPAQUE or module in _OPAQUE_MODULES or name == "importlib":
+            self.verbs[name] = None
+            self.why[f"It uses {name}, which hides what will be run."] = None
+
+    def _destroys(self, name: str) -> None:
+        self.verbs[name] = None
+        self.flags["destructive"] = None
+
+    def _opens(self, node: ast.Call, position: int) -> None:
+        given = [word.value for word in node.keywords if word.arg == "mode"]
+        if not given and len(node.args) > position:
+            given = [node.args[position]]
+        if not given:
+            return
+        mode = given[0]
+        if not isinstance(mode, ast.Constant):
+            self.why["It opens a file in a way that is computed."] = None
+        elif isinstance(mode.value, str) and set("wax+") & set(mode.value):
+            self.verbs["open:write"] = None
+
+    def _gets(self, node: ast.Call) -> None:
+        if len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
+            inner = self._dotted(node.args[0])
+            self._use(f"{inner}.{node.args[1].value}")
+            if node.args[1].value in _DESTRUCTIVE_METHODS:
+                self._destroys(str(node.args[1].value))
+        else:
+            self.why["It computes the name of what it calls."] = None
+
+
+def python_facts(code: str) -> Facts:
+    """The facts of code that runs in the sandbox over the workspace; never raises."""
+    # The same code is the same intent, whatever the action is called; white space is not another road.
+    effect = Intent(
+        effect=Effect.EXECUTE, target=f"python:{hashlib.sha256(code.encode('utf-8', 'replace')).hexdigest()[:16]}"
+    )
+    large = too_large(code)
+    seeds = ("seed_pattern",) if seed_patterns(code) else ()
+    if large:
+        return Facts(effects=(effect,), where="workspace", flags=("too_large", *seeds), undecidable=(large,))
+    reader = _Reader()
+    try:
+        with warnings.catch_warnings():
+            # An odd escape in somebody's code is no news of ours.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(code)
+        target = hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+        effect = Intent(effect=Effect.EXECUTE, target=f"python:{target}")
+        reader.visit(tree)
+    except Exception:  # noqa: BLE001 - whatever an analyser raises means that it could not tell
+        return Facts(
+            effects=(effect,),
+            where="workspace",
+            flags=("unparseable", *seeds),
+            undecidable=("It is not Python that can be read.",),
+        )
+    return Facts(
+        effects=(effect,),
+        where="workspace",
+        reversibility="compensable" if "destructive" in reader.flags else "reversible",
+        verbs=tuple(sorted(reader.verbs)),
+        flags=(*reader.flags, *seeds),
+        counts={"bytes": len(code.encode("utf-8", "surrogatepass"))},
+        undecidable=tuple(reader.why),
+    )

@@ -1,0 +1,226 @@
+"""What one SQL text would do, by sqlglot and an allowlist; whatever is not understood is undecidable."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.optimizer.simplify import simplify
+
+from agent.domain import Effect, Intent
+from agent.facts.bounds import too_large
+from agent.facts.model import Facts
+from agent.facts.seeds import seed_patterns
+
+Kind = Literal["read", "insert", "update", "delete", "other"]
+
+_EXPLAIN = re.compile(r"explain\s+(?:query\s+plan\s+)?(?=\w)", re.IGNORECASE)
+_COMMENT = re.compile(r"(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*", re.DOTALL)
+#: What a text may begin with. Others are not parsed at all: sqlglot would log them as unsupported.
+_KNOWN = re.compile(r"(?:select|with|values|insert|update|delete|create|drop|truncate)\b|\(", re.IGNORECASE)
+_READS = (exp.Select, exp.SetOperation, exp.Values, exp.Subquery)
+_DDL = (exp.Create, exp.Drop, exp.Alter, exp.TruncateTable, exp.Into)
+_FUNCTIONS = frozenset(
+    """abs avg bool_and case cast ceil ceiling changes char chr coalesce concat concat_ws count cume_dist
+    current_date current_time current_timestamp date date_add date_diff date_sub datetime degrees dense_rank exists exp
+    first_value floor format glob group_concat hex if ifnull iif instr json json_array json_array_length json_each
+    json_extract json_group_array json_group_object json_insert json_object json_patch json_remove json_replace
+    json_set json_tree json_type json_valid julianday lag last_insert_rowid last_value lead length like likelihood
+    likely ln log log10 log2 lower ltrim max min mod nth_value ntile nullif octet_length percent_rank pi pow power
+    pragma_foreign_key_list pragma_index_info pragma_index_list pragma_table_info pragma_table_list
+    pragma_table_xinfo printf quote radians rand random rank replace round row_number rtrim sign soundex
+    sqlite_version sqrt str_position strftime substr substring sum time time_to_str timediff total total_changes
+    trim trunc ts_or_ds_to_date ts_or_ds_to_timestamp typeof unhex unicode unixepoch unlikely upper zeroblob""".split()  # noqa: SIM905 - a list of words reads as words
+)
+_FUNCTION_CLASSES = (
+    exp.Connector, exp.Case, exp.If, exp.Cast, exp.TryCast, exp.JSONExtract, exp.JSONExtractScalar, exp.Coalesce,
+    exp.Count, exp.Exists, exp.GroupConcat, exp.Predicate, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime,
+    exp.StrPosition, exp.Trim, exp.Substring, exp.Pow, exp.Mod,
+)  # fmt: skip
+_NONDETERMINISTIC_CLASSES = (exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.Rand)
+_NONDETERMINISTIC = frozenset(
+    """rand random randomblob date time datetime julianday strftime unixepoch time_to_str ts_or_ds_to_timestamp
+    ts_or_ds_to_date last_insert_rowid changes total_changes""".split()  # noqa: SIM905 - as above
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """The one statement of a text: what kind it is, its tree, and its table for those that write."""
+
+    kind: Kind
+    tree: exp.Expr
+    table: str = ""
+
+
+@dataclass(slots=True)
+class _Read:
+    """What was gathered over all statements of a text."""
+
+    effects: dict[Intent, None]
+    verbs: dict[str, None]
+    flags: dict[str, None]
+    why: dict[str, None]
+
+
+def read_sql(sql: str, database: str) -> tuple[Facts, Statement | None]:
+    """The facts of a text against a named database, and its statement if it is exactly one; never raises."""
+    large = too_large(sql)
+    if large:
+        return _undecidable(sql, database, "too_large", large), None
+    try:
+        return _read(sql, database)
+    except Exception:  # noqa: BLE001 - whatever an analyser raises means that it could not tell
+        return _undecidable(sql, database, "unparseable", "It is not SQL that can be read."), None
+
+
+def sql_facts(sql: str, database: str) -> Facts:
+    """The facts alone; never raises."""
+    return read_sql(sql, database)[0]
+
+
+def is_deterministic(node: exp.Expr) -> bool:
+    """Whether an expression gives the same for the same rows, at any time."""
+    if node.find(*_NONDETERMINISTIC_CLASSES):
+        return False
+    return not any(_names(function) & _NONDETERMINISTIC for function in node.find_all(exp.Func))
+
+
+def _undecidable(sql: str, database: str, flag: str, why: str) -> Facts:
+    seeds = ("seed_pattern",) if seed_patterns(sql) else ()
+    effects = tuple(Intent(effect=effect, target=f"db:{database}") for effect in (Effect.MODIFY, Effect.DELETE))
+    return Facts(
+        effects=effects,
+        where="database",
+        reversibility="irreversible",
+        flags=(flag, *seeds),
+        undecidable=(why,),
+    )
+
+
+def _read(sql: str, database: str) -> tuple[Facts, Statement | None]:
+    text = sql[match.end() :] if (match := _COMMENT.match(sql)) else sql
+    text = text[explained.end() :] if (explained := _EXPLAIN.match(text)) else text
+    if not _KNOWN.match(text):
+        flag = "ddl" if text[:5].lower() == "alter" else "unparseable"
+        return _undecidable(sql, database, flag, "It is not a statement on the list of known ones."), None
+    trees = [tree for tree in sqlglot.parse(text, dialect="sqlite") if tree is not None]
+    if not trees:
+        return _undecidable(sql, database, "unparseable", "There is no statement in it."), None
+    read = _Read({}, {}, {}, {})
+    statements = [_statement(tree, database, read) for tree in trees]
+    if len(trees) > 1:
+        read.flags["multi_statement"] = None
+    if "unparseable" in read.flags and seed_patterns(sql):
+        read.flags["seed_pattern"] = None
+    deletes = any(intent.effect is Effect.DELETE for intent in read.effects)
+    writes = any(intent.effect is not Effect.READ for intent in read.effects)
+    if deletes:
+        read.flags["destructive"] = None
+    facts = Facts(
+        effects=tuple(read.effects),
+        where="database",
+        reversibility="irreversible" if deletes else "compensable" if writes else "reversible",
+        verbs=tuple(read.verbs),
+        flags=tuple(read.flags),
+        undecidable=tuple(read.why),
+    )
+    only = statements[0] if len(statements) == 1 else None
+    if explained and only and only.kind != "read":
+        only = Statement("other", only.tree, only.table)
+    return facts, only
+
+
+def _statement(tree: exp.Expr, database: str, read: _Read) -> Statement:
+    """Gather the facts of one statement."""
+    for function in tree.find_all(exp.Func):
+        unknown = not isinstance(function, _FUNCTION_CLASSES) and not (_names(function) & _FUNCTIONS)
+        if unknown:
+            read.why[f"The function {min(_names(function))} is not on the list of known ones."] = None
+    common = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
+    written: set[int] = set()
+    for node in tree.find_all(exp.Insert, exp.Update, exp.Delete, *_DDL):
+        target = node.find(exp.Table)
+        if target is not None:
+            written.add(id(target))
+        _write(node, f"db:{database}/{_table(target, read)}" if target is not None else f"db:{database}", read)
+    tables = [table for table in tree.find_all(exp.Table) if id(table) not in written]
+    names = [_table(table, read) for table in tables if isinstance(table.this, exp.Identifier)]
+    for name in names:
+        if name not in common:
+            read.effects[Intent(effect=Effect.READ, target=f"db:{database}/{name}")] = None
+    kind = _kind(tree)
+    if kind == "read":
+        read.verbs.setdefault("select", None)
+        if not read.effects:
+            read.effects[Intent(effect=Effect.READ, target=f"db:{database}")] = None
+        if any(intent.effect is not Effect.READ for intent in read.effects):
+            kind = "other"
+    elif kind == "other" and not isinstance(tree, _DDL):
+        read.flags["unparseable"] = None
+        read.why["It is not a statement on the list of known ones."] = None
+        read.effects[Intent(effect=Effect.MODIFY, target=f"db:{database}")] = None
+    target = tree.this.find(exp.Table) if kind in {"insert", "update", "delete"} else None
+    return Statement(kind, tree, target.name if target is not None else "")
+
+
+def _kind(tree: exp.Expr) -> Kind:
+    if isinstance(tree, exp.Insert):
+        return "insert"
+    if isinstance(tree, exp.Update):
+        return "update"
+    if isinstance(tree, exp.Delete):
+        return "delete"
+    return "read" if isinstance(tree, _READS) else "other"
+
+
+def _write(node: exp.Expr, target: str, read: _Read) -> None:
+    verb = node.key.lower() if not isinstance(node, exp.Into) else "create"
+    read.verbs[verb] = None
+    if isinstance(node, exp.Insert):
+        read.effects[Intent(effect=Effect.CREATE, target=target)] = None
+        if node.args.get("alternative") or node.args.get("conflict"):
+            # REPLACE and an upsert change or delete what is there.
+            read.effects[Intent(effect=Effect.MODIFY, target=target)] = None
+        return
+    if isinstance(node, (exp.Update, exp.Delete)):
+        effect = Effect.MODIFY if isinstance(node, exp.Update) else Effect.DELETE
+        read.effects[Intent(effect=effect, target=target)] = None
+        if _is_unbounded(node):
+            read.flags["unbounded"] = None
+            read.flags["destructive"] = None
+        return
+    read.flags["ddl"] = None
+    creates = isinstance(node, (exp.Create, exp.Into))
+    effect = Effect.CREATE if creates else Effect.MODIFY if isinstance(node, exp.Alter) else Effect.DELETE
+    read.effects[Intent(effect=effect, target=target)] = None
+    if not creates:
+        read.flags["destructive"] = None
+
+
+def _is_unbounded(node: exp.Expr) -> bool:
+    """Whether there is no WHERE, or one that is true of every row."""
+    where = node.args.get("where")
+    if where is None or where.find(exp.Column) is None:
+        return True
+    simple = simplify(where.this.copy(), dialect="sqlite")
+    if simple.find(exp.Column) is None:
+        return True
+    return isinstance(simple, (exp.EQ, exp.Is, exp.GTE, exp.LTE)) and simple.this == simple.expression
+
+
+def _table(table: exp.Table, read: _Read) -> str:
+    schema = table.db.lower()
+    if schema not in {"", "main"} or table.catalog:
+        read.why[f"It reaches for another schema, {schema}."] = None
+        return f"{schema}.{table.name}".lower()
+    return table.name.lower()
+
+
+def _names(function: exp.Func) -> set[str]:
+    if isinstance(function, exp.Anonymous):
+        return {function.name.lower()}
+    return {name.lower() for name in type(function).sql_names()}

@@ -1,0 +1,1 @@
+"""Where commands run that are not trusted: walls proved by a self-test, or no run at all."""

@@ -1,0 +1,66 @@
+"""Which tools there are and which worker may use which; everything else is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from agent.domain import Worker
+from agent.errors import ToolNotAllowed
+from agent.ports import ToolSpec
+from agent.tools.apply_changes import ApplyChanges
+from agent.tools.base import Tool
+from agent.tools.calculate import Calculate
+from agent.tools.files import ListFiles, ReadFile, WriteFile
+from agent.tools.python import RunPython
+from agent.tools.search import Search
+from agent.tools.sql import QuerySql, ReadSql
+
+_READS = ("search", "list_files", "read_file", "calculate")
+#: None stands for all.
+_ALLOWED: Mapping[Worker, tuple[str, ...] | None] = MappingProxyType(
+    {
+        Worker.RESEARCH: (*_READS, "query_sql"),
+        Worker.CODE: None,
+        Worker.REVIEW: (*_READS, "query_sql", "run_python"),
+    }
+)
+
+
+class Registry:
+    """The allowlist. A tool that is not in it does not exist."""
+
+    def __init__(self, tools: Iterable[Tool[Any]]) -> None:
+        self._tools: Mapping[str, Tool[Any]] = MappingProxyType({tool.name: tool for tool in tools})
+        self._reads_only = ReadSql()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All tools, sorted."""
+        return tuple(sorted(self._tools))
+
+    def get(self, name: str, worker: Worker | None = None) -> Tool[Any]:
+        """The tool, as the worker may use it when one is named; raises ToolNotAllowed."""
+        tool = self._tools.get(name)
+        if tool is None or not self.allows(name, worker):
+            raise ToolNotAllowed(f"The tool {name[:60]!r} is not on the allowlist.")
+        if worker in {Worker.RESEARCH, Worker.REVIEW} and isinstance(tool, QuerySql):
+            return self._reads_only
+        return tool
+
+    def allows(self, name: str, worker: Worker | None = None) -> bool:
+        """Whether the tool is on the list at all, and on the worker's."""
+        if name not in self._tools:
+            return False
+        allowed = _ALLOWED[worker] if worker is not None else None
+        return allowed is None or name in allowed
+
+    def specs(self, worker: Worker) -> tuple[ToolSpec, ...]:
+        """What a worker's model is told of its tools, sorted by name."""
+        return tuple(self.get(name, worker).spec() for name in self.names if self.allows(name, worker))
+
+
+def default_tools() -> tuple[Tool[Any], ...]:
+    """The eight tools that come with Second Key."""
+    return (Search(), ListFiles(), ReadFile(), WriteFile(), Calculate(), RunPython(), QuerySql(), ApplyChanges())

@@ -1,0 +1,125 @@
+"""The command line: `secondkey init | demo | serve | status`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent.errors import ConfigurationError, SecondKeyError, StorageUnavailable
+
+EXIT_OK, EXIT_FAILED, EXIT_MISUSE = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it went well, 2 when the operator must mend something (the fix is on stderr)."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except ConfigurationError as error:
+        print(f"secondkey: {error}", file=sys.stderr)
+        if error.fix:
+            print(f"  Fix: {error.fix}", file=sys.stderr)
+        return EXIT_MISUSE
+    except StorageUnavailable as error:
+        print(f"secondkey: {error}", file=sys.stderr)
+        print("  Fix: check that the data folder is there, writable and not full.", file=sys.stderr)
+        return EXIT_MISUSE
+    except SecondKeyError as error:
+        print(f"secondkey: {error} ({error.code})", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="secondkey", description="Give work to AI agents from Slack and keep people in charge of what they do."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    init = commands.add_parser("init", help="write a commented configuration and the manifest to paste into Slack")
+    init.add_argument("--folder", type=Path, default=Path(), help="where to write (default: here)")
+    init.add_argument("--force", action="store_true", help="overwrite what is there")
+    init.set_defaults(run=_init)
+
+    demo = commands.add_parser("demo", help="try everything on this machine, in a simulated Slack")
+    demo.add_argument("--project", type=Path, help="the project to work on (default: this one)")
+    demo.add_argument("--in-place", action="store_true", help="put changes into the project itself, not into a copy")
+    demo.add_argument("--data", type=Path, help="keep the state in this folder (default: a fresh one at each start)")
+    demo.add_argument("--port", type=int, help="port of the page (default: 3700 or a free one)")
+    demo.add_argument("--clock-rate", type=float, help="how much faster deadlines run (default: 1)")
+    demo.add_argument("--http", action="store_true", help="signed HTTP requests instead of Socket Mode")
+    demo.add_argument("--tour", action="store_true", help="play four tasks by itself, print what happens, and end")
+    demo.set_defaults(run=_demo)
+
+    serve = commands.add_parser("serve", help="work in a real Slack workspace")
+    serve.add_argument("--config", type=Path, help="configuration file (default: secondkey.toml)")
+    serve.add_argument("--http", action="store_true", help="signed HTTP requests instead of Socket Mode")
+    serve.add_argument("--host", help="address to listen on")
+    serve.add_argument("--port", type=int, help="port to listen on")
+    serve.set_defaults(run=_serve)
+
+    status = commands.add_parser("status", help="show runs, or one run")
+    status.add_argument("id", nargs="?", default="", help="a run's id, or the beginning of one")
+    status.add_argument("--config", type=Path, help="configuration file (default: secondkey.toml)")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.set_defaults(run=_status)
+    return parser
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    from bot.init import write_files  # noqa: PLC0415  # commands import what they need, so that each starts fast
+
+    for path in write_files(arguments.folder, force=arguments.force):
+        print(f"wrote {path}")
+    print("Next: create a Slack app from manifest.yml, set the tokens in the environment, then `secondkey serve`.")
+    return EXIT_OK
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from bot.demo import DemoOptions, run  # noqa: PLC0415  # as above
+
+    return run(DemoOptions.of(arguments))
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from bot.config import load_settings  # noqa: PLC0415  # as above
+
+    environment = dict(os.environ)
+    settings = load_settings(arguments.config, environment, host=arguments.host, port=arguments.port)
+    return asyncio.run(_serving(settings, environment, over_http=arguments.http))
+
+
+async def _serving(settings: object, environment: dict[str, str], *, over_http: bool) -> int:
+    from bot.app import App  # noqa: PLC0415  # as above
+    from bot.config import Settings  # noqa: PLC0415  # as above
+
+    assert isinstance(settings, Settings)  # noqa: S101  # typed as object so that `--help` needs no pydantic
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    app = await App.start(settings, environment=environment, over_http=over_http, stop=stop)
+    if app is None:
+        return EXIT_OK
+    try:
+        return EXIT_FAILED if await app.until(stop) else EXIT_OK
+    finally:
+        await app.stop()
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from bot.config import load_settings  # noqa: PLC0415  # as above
+    from bot.terminal import print_status  # noqa: PLC0415  # as above
+
+    settings = load_settings(arguments.config, dict(os.environ))
+    return print_status(settings, arguments.id, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

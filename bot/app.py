@@ -1,0 +1,434 @@
+"""The composition root: the only place where concrete objects are built. Start, recover, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+
+import structlog
+from slack_bolt.app.async_app import AsyncApp
+from slack_sdk.web.async_client import AsyncWebClient
+
+from agent.clock import RandomIds, SystemClock
+from agent.domain import Principal, Tier
+from agent.equipment import Equipment
+from agent.errors import ConfigurationError
+from agent.model import WireModel, chain_from
+from agent.policy import People, Policy, load_policy
+from agent.ports import ChatModel, Clock
+from agent.resilience import Breakers
+from agent.runbooks import Runbooks
+from agent.runtime import Runtime
+from agent.sandbox.select import choose
+from agent.secrets import find_secret, redact
+from agent.state import RunState
+from agent.supervisor import Limits
+from agent.telemetry import Telemetry
+from agent.tools.base import Database as NamedDatabase
+from agent.tools.base import ToolContext
+from agent.tools.registry import Registry, default_tools
+from bot.blocks.message import Look
+from bot.blocks.render import Renderer
+from bot.channels import Channels, find_channels
+from bot.config import Settings
+from bot.deadlines import Deadlines
+from bot.delivery import Delivery
+from bot.identity import Identity
+from bot.keeper import Keeper
+from bot.link import Installation, SocketLink, preflight
+from bot.listeners import register
+from bot.listeners.services import Services
+from bot.observability import Metrics, configure_tracing
+from bot.posting import Poster
+from bot.web import WebServer, serve
+from storage.control import Control
+from storage.database import Database
+from storage.decisions import Decisions
+from storage.inbox import Inbox
+from storage.journal import SqliteJournal
+from storage.lease import Lease
+from storage.outbox import Outbox
+from storage.queries import Queries
+from storage.quotas import Quotas
+from storage.rows import ApprovalRow, TakeoverRow
+
+GRACE_S = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyEntitlement:
+    """Who may decide, by the policy and by what Slack says of the person now."""
+
+    policy: Policy
+    identity: Identity
+
+    def may_decide(self, principal: Principal, subject: ApprovalRow | TakeoverRow) -> bool:
+        """Whether the policy names this person, and Slack knows them as a full member."""
+        del subject
+        return self.identity.may_decide(principal)
+
+    def self_approval_allowed(self, principal: Principal, tool: str, tier: Tier) -> bool:
+        """Only for medium actions asked from a terminal (invariant 5)."""
+        del tool
+        return principal.kind == "local" and tier is Tier.MEDIUM
+
+
+@dataclass(slots=True)
+class App:
+    """A running Second Key."""
+
+    settings: Settings
+    db: Database
+    keeper: Keeper
+    web: WebServer
+    runtime: Runtime | None = None
+    deadlines: Deadlines | None = None
+    delivery: Delivery | None = None
+    link: SocketLink | None = None
+    services: Services | None = None
+    tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
+
+    @property
+    def url(self) -> str:
+        """Address of the web server."""
+        return self.web.url
+
+    @classmethod
+    async def start(
+        cls,
+        settings: Settings,
+        *,
+        environment: Mapping[str, str],
+        over_http: bool = False,
+        stop: asyncio.Event | None = None,
+        clock: Clock | None = None,
+        model: ChatModel | None = None,
+    ) -> App | None:
+        """Start everything; raises ConfigurationError with the fix. None when stopped while standing by.
+
+        `clock` and `model` replace the machine's clock and the wire, for tests and benchmarks.
+        """
+        builder = _Builder(settings, environment, over_http=over_http, clock=clock, model=model)
+        return await builder.build(stop or asyncio.Event())
+
+    async def until(self, stop: asyncio.Event) -> bool:
+        """Wait for `stop` or the loss of the lease; True when this process must be started anew."""
+        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(self.keeper.lost.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        return self.keeper.lost.is_set()
+
+    async def stop(self) -> None:
+        """Take no more in, let what runs end, deliver what is due, let a successor in; within ten seconds."""
+        if self.link is not None:
+            await self.link.close()
+        if self.deadlines is not None:
+            self.deadlines.stop()
+        if self.services is not None:
+            await self.services.tasks.drain(1.0)
+        if self.runtime is not None:
+            await self.runtime.close(GRACE_S)
+        if self.delivery is not None:
+            self.delivery.stop()
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=2.0)
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.keeper.stop()
+        await self.web.stop()
+        await self.db.close()
+
+    def problems(self) -> dict[str, str]:
+        """Each part and what is wrong with it; empty texts when all is well."""
+        return {
+            "stand_by": "another process drives the runs" if self.keeper.standing_by else "",
+            "slack": self.link.problem if self.link is not None else "",
+            "delivery": self.delivery.problem if self.delivery is not None else "not started",
+            "deadlines": "" if self.deadlines is not None and self.deadlines.last_sweep else "no sweep yet",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Slack:
+    """What the preflight found."""
+
+    client: AsyncWebClient
+    bolt: AsyncApp
+    installation: Installation
+    channels: Channels
+
+
+class _Builder:
+    """Builds an App, part by part."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        *,
+        over_http: bool,
+        clock: Clock | None,
+        model: ChatModel | None,
+    ) -> None:
+        self.settings = settings
+        chosen = {"SECONDKEY_MODELS": settings.models} if settings.models else {}
+        self.environment = {**environment, **chosen}
+        self.over_http = over_http
+        self.clock = clock or SystemClock(settings.clock_rate)
+        self.model = model
+        self.ids = RandomIds()
+        self.metrics = Metrics()
+        self.telemetry = configure_tracing(environment, metadata.version("secondkey"))
+        self.known = _known_secrets(settings, environment)
+        self.app: App | None = None
+
+    def redact(self, text: str) -> str:
+        return redact(text, self.known)
+
+    async def build(self, stop: asyncio.Event) -> App | None:
+        settings = self.settings
+        self._check_tokens()
+        policy = self._policy()
+        runbooks = Runbooks.load(settings.runbooks)
+        chain = self.model.chain if self.model is not None else chain_from(self.environment)
+        _make_folder(settings)
+        client = AsyncWebClient(
+            token=settings.slack_bot_token.get_secret_value(),
+            base_url=settings.slack_api_url,
+            timeout=10,
+            retry_handlers=[],
+        )
+        installation = await preflight(client, "" if self.over_http else settings.slack_app_token.get_secret_value())
+        if not policy.deciders(installation.team):
+            fix = "Name at least one Slack user id as `approvers` in secondkey.toml, or in the policy's [people]."
+            raise ConfigurationError("Nobody may approve anything.", fix=fix)
+        channels = await find_channels(client, settings)
+        db = await Database.open(settings.database, clock=self.clock)
+        lease = Lease(db, self.ids, holder=f"{socket.gethostname()}:{os.getpid()}")
+        control = Control(db, kill_file=settings.kill_file)
+        keeper = Keeper(lease, control, self.clock, resumed=lambda: self._wake_all(db))
+        bolt = self._bolt(client)
+        try:
+            web = await serve(
+                settings.host,
+                settings.port,
+                bolt=bolt if self.over_http else None,
+                checks=self._checks,
+                metrics=self.metrics.registry,
+            )
+        except ConfigurationError:
+            await db.close()
+            raise
+        app = self.app = App(settings, db, keeper, web)
+        try:
+            if not await keeper.acquire(stop):
+                await app.stop()
+                return None
+            journal = SqliteJournal(db, lease, kill_file=settings.kill_file)
+            slack = _Slack(client, bolt, installation, channels)
+            await self._drive(app, journal, policy, control, chain=chain, runbooks=runbooks)
+            await self._speak(app, policy, control, slack, runbooks)
+        except BaseException:
+            await app.stop()
+            raise
+        _log.info("ready", url=web.url, team=installation.team, models=list(chain), policy=policy.version)
+        return app
+
+    # -- the agent -----------------------------------------------------------------------------------------------
+
+    async def _drive(
+        self,
+        app: App,
+        journal: SqliteJournal,
+        policy: Policy,
+        control: Control,
+        *,
+        chain: tuple[str, ...],
+        runbooks: Runbooks,
+    ) -> None:
+        settings = self.settings
+        sandbox = await choose()
+        if sandbox.name == "none":
+            _log.warning("sandbox_unavailable", reason=await sandbox.self_test())
+        databases = {name: NamedDatabase(name, path) for name, path in settings.databases.items()}
+        workspaces, project = settings.data / "workspaces", settings.project.resolve()
+
+        def context(state: RunState) -> ToolContext:
+            return ToolContext(
+                run=state.run,
+                workspace=workspaces.resolve() / state.run,
+                project=project,
+                sandbox=sandbox,
+                databases=databases,
+                max_files=policy.limits.max_files,
+            )
+
+        def kind_of_secret(text: str) -> str:
+            return find_secret(text, self.known)
+
+        equipment = Equipment(
+            journal=journal,
+            clock=self.clock,
+            ids=self.ids,
+            registry=Registry(default_tools()),
+            policy=lambda: policy,
+            runbooks=runbooks,
+            context=context,
+            find_secret=kind_of_secret,
+            redact=self.redact,
+            telemetry=Telemetry(),
+        )
+        model = self.model or WireModel(
+            chain,
+            environment=self.environment,
+            prices=settings.prices,
+            clock=self.clock,
+            breakers=Breakers(self.clock),
+        )
+        limits = Limits(chain=chain, micro_usd=int(settings.budget_usd * 1_000_000))
+        app.runtime = Runtime(equipment, model, limits)
+        app.db.subscribe("run", app.runtime.wake)
+        app.db.subscribe("control", app.keeper.look)
+        app.keeper.start()
+        await control.take()
+        await app.runtime.recover(Queries(app.db).to_drive())
+
+    # -- Slack ---------------------------------------------------------------------------------------------------
+
+    async def _speak(self, app: App, policy: Policy, control: Control, slack: _Slack, runbooks: Runbooks) -> None:
+        client, installation, channels = slack.client, slack.installation, slack.channels
+        settings, db = self.settings, app.db
+        deciders = frozenset(policy.deciders(installation.team))
+        identity = Identity(client, installation.team, self.clock, decides=lambda who: who.key in deciders)
+        decisions = Decisions(db, self.clock, self.ids, PolicyEntitlement(policy, identity))
+        queries, outbox = Queries(db), Outbox(db)
+        renderer = Renderer(
+            queries=queries,
+            outbox=outbox,
+            names=identity.name,
+            channels={"approval": channels.actions, "takeover": channels.takeovers},
+            workspace_url=installation.url,
+            look=Look(command=settings.command),
+            everybody=lambda: tuple(deciders),
+        )
+        app.delivery = Delivery(
+            outbox=outbox,
+            poster=Poster(client, self.clock),
+            render=renderer,
+            delivered=decisions.delivered,
+            clock=self.clock,
+            count=self.metrics.count,
+        )
+        app.delivery.problem = channels.problem
+        db.subscribe("outbox", app.delivery.wake)
+        app.tasks.append(asyncio.create_task(app.delivery.run(), name="delivery"))
+
+        async def sweep(limit: int) -> int:
+            return await decisions.sweep(self.clock.now(), limit)
+
+        app.deadlines = Deadlines(sweep, decisions.next_deadline, self.clock)
+        db.subscribe("deadline", app.deadlines.arm)
+        app.deadlines.start()
+        app.services = Services(
+            db=db,
+            inbox=Inbox(db, self.ids),
+            outbox=outbox,
+            decisions=decisions,
+            control=control,
+            identity=identity,
+            queries=queries,
+            client=client,
+            clock=self.clock,
+            ids=self.ids,
+            bot_user=installation.bot_user,
+            approvals_channel=channels.actions,
+            workspace_url=installation.url,
+            command=settings.command,
+            task_characters=settings.task_characters,
+            quota=Quotas(
+                per_person=settings.runs_an_hour,
+                everybody=settings.runs_an_hour_global,
+                at_once=settings.runs_at_once,
+            ),
+            redact=self.redact,
+            links=renderer.waits_at,
+            admins=frozenset(Principal.parse(key).user for key in policy.admins(installation.team)),
+            prompts=tuple((book.title, book.example) for book in runbooks.books[:4]),
+        )
+        register(slack.bolt, app.services)
+        if not self.over_http:
+            app.link = SocketLink(slack.bolt, settings.slack_app_token.get_secret_value(), client)
+            await app.link.connect()
+
+    def _bolt(self, client: AsyncWebClient) -> AsyncApp:
+        # The listener persists before Slack is answered; else a crash in between would lose what was acked.
+        return AsyncApp(
+            client=client,
+            token=self.settings.slack_bot_token.get_secret_value(),
+            signing_secret=self.settings.slack_signing_secret.get_secret_value() or None,
+            process_before_response=True,
+            request_verification_enabled=self.over_http,
+            ignoring_self_events_enabled=True,
+        )
+
+    def _checks(self) -> dict[str, str]:
+        return self.app.problems() if self.app is not None else {"start": "not finished"}
+
+    def _wake_all(self, db: Database) -> None:
+        if self.app is not None and self.app.runtime is not None:
+            for run in Queries(db).to_drive():
+                self.app.runtime.wake(run)
+
+    def _policy(self) -> Policy:
+        policy = load_policy(self.settings.policy)
+        approvers = tuple(dict.fromkeys((*policy.people.approvers, *self.settings.approvers)))
+        admins = tuple(dict.fromkeys((*policy.people.admins, *self.settings.admins)))
+        return replace(policy, people=People(approvers=approvers, admins=admins))
+
+    def _check_tokens(self) -> None:
+        settings = self.settings
+        needed = {"SLACK_BOT_TOKEN": settings.slack_bot_token}
+        needed |= (
+            {"SLACK_SIGNING_SECRET": settings.slack_signing_secret}
+            if self.over_http
+            else {"SLACK_APP_TOKEN": settings.slack_app_token}
+        )
+        missing = [name for name, value in needed.items() if not value.get_secret_value()]
+        if missing:
+            raise ConfigurationError(
+                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set.",
+                fix="Copy it from your app's settings on Slack into the environment; see README.md.",
+            )
+
+
+def _known_secrets(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
+    """Name to value of every secret that this process holds, so that it can be kept out of sight."""
+    named = {
+        "SLACK_BOT_TOKEN": settings.slack_bot_token.get_secret_value(),
+        "SLACK_APP_TOKEN": settings.slack_app_token.get_secret_value(),
+        "SLACK_SIGNING_SECRET": settings.slack_signing_secret.get_secret_value(),
+    }
+    keys = {name: value for name, value in environment.items() if name.endswith(("_API_KEY", "_TOKEN", "_SECRET"))}
+    return {name: value for name, value in {**keys, **named}.items() if value}
+
+
+def _make_folder(settings: Settings) -> None:
+    try:
+        settings.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The data folder {settings.data} cannot be made: {error.strerror}.", fix="Set `data` to another folder."
+        ) from error
+    if not settings.project.is_dir():
+        raise ConfigurationError(f"The project {settings.project} is not a folder.", fix="Set `project`.")
+    for name, path in settings.databases.items():
+        if not path.is_file():
+            raise ConfigurationError(f"The database {name!r} is not at {path}.", fix="Mend [databases].")

@@ -1,0 +1,1 @@
+"""Pure functions: read models in, Block Kit out; no I/O and no clock."""

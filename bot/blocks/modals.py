@@ -1,0 +1,145 @@
+"""The modals: a reason for a denial, all details of a call, and the three ways in which a takeover ends."""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bot.blocks.call import argument_blocks, preview_blocks, read_preview, reasons_of, reasons_text, title_of
+from bot.blocks.kit import Block, context, modal, section, text_input
+from bot.blocks.text import bare, inline, verbatim
+from bot.words import OUTCOME
+from storage.queries import ActionView
+
+DENY_REASON: Final = "deny_reason"
+DONE_FORM: Final = "takeover_done_form"
+HAND_BACK_FORM: Final = "takeover_hand_back_form"
+ABORT_FORM: Final = "takeover_abort_form"
+DETAILS_VIEW: Final = "details_view"
+
+REASON, WHAT, REFERENCE, EVIDENCE, INSTRUCTION = "reason", "what", "reference", "evidence", "instruction"
+"""Blocks of the forms; each element's action_id is `value`."""
+
+
+class Kept(BaseModel):
+    """What a modal carries through Slack and back: only ids, never content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    subject: str
+    token: str = ""
+
+    @classmethod
+    def read(cls, metadata: object) -> Kept | None:
+        """What a submitted view carried; None when it is not ours."""
+        try:
+            return cls.model_validate_json(metadata) if isinstance(metadata, str) else None
+        except ValidationError:
+            return None
+
+
+def deny_reason(approval: str, headline: str) -> Block:
+    """Offered after a denial: it is decided already, the reason is optional."""
+    return modal(
+        DENY_REASON,
+        "Denied",
+        [
+            section(f":no_entry_sign: *Denied, it will not run:* {inline(headline, 300)}"),
+            text_input(
+                REASON,
+                "Why? (optional)",
+                optional=True,
+                most=1000,
+                hint="The agent and the requester read it. Within a minute it reaches the agent before it goes on.",
+            ),
+        ],
+        metadata=Kept(subject=approval).model_dump_json(),
+        submit="Send reason",
+        told_of_close=True,
+    )
+
+
+def takeover_done(takeover: str, token: str, headline: str, cause: str) -> Block:
+    """What was done, where it can be looked up, and what shows it."""
+    asked = "What did you find, or do?" if cause == "unknown" else "What did you do?"
+    return modal(
+        DONE_FORM,
+        "Done by you",
+        [
+            section(f"*The agent takes this as the result and does not do it again:* {inline(headline, 300)}"),
+            text_input(WHAT, asked),
+            text_input(REFERENCE, "Reference", multiline=False, most=300, hint="A ticket, a commit, an order number."),
+            text_input(EVIDENCE, "Evidence", hint="What shows that it is done: an output, a count, a link."),
+        ],
+        metadata=Kept(subject=takeover, token=token).model_dump_json(),
+        submit="It is done",
+    )
+
+
+def takeover_hand_back(takeover: str, token: str, headline: str) -> Block:
+    """An instruction for the agent; whoever writes it is from then on a co-requester."""
+    return modal(
+        HAND_BACK_FORM,
+        "Hand back",
+        [
+            section(f"*This will not run as it is:* {inline(headline, 300)}"),
+            text_input(
+                INSTRUCTION,
+                "What should the agent do instead?",
+                hint="Your words become part of the run, so you cannot decide on its later requests.",
+            ),
+        ],
+        metadata=Kept(subject=takeover, token=token).model_dump_json(),
+        submit="Hand back",
+    )
+
+
+def takeover_abort(takeover: str, token: str, headline: str) -> Block:
+    """Why it is given up."""
+    return modal(
+        ABORT_FORM,
+        "Give up",
+        [
+            section(f"*This will not be done:* {inline(headline, 300)}"),
+            text_input(REASON, "Why?", most=1000, hint="The requester reads it; the agent goes on without it."),
+        ],
+        metadata=Kept(subject=takeover, token=token).model_dump_json(),
+        submit="Give up",
+    )
+
+
+def details(item: ActionView, run: str, preview: str) -> Block:
+    """Everything about one call; each argument as long as it may be, in parts if need be."""
+    arguments = list(item.action.arguments.items())
+    blocks: list[Block] = [section(f"*{inline(title_of(item), 300)}*")]
+    blocks.append(section(f"*Tool:* `{inline(item.action.tool, 80)}`"))
+    for name, value in arguments[:_ARGUMENTS]:
+        blocks += _long(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1))
+    if len(arguments) > _ARGUMENTS:
+        blocks += argument_blocks(dict(arguments[_ARGUMENTS:]))
+    blocks += preview_blocks(read_preview(preview))
+    blocks.append(section(f"*Rated {item.tier or 'not yet'}*\n{reasons_text(reasons_of(item), 20)}"))
+    if item.outcome is not None:
+        said = f": {inline(item.summary, 800)}" if item.summary else ""
+        blocks.append(section(f"*Outcome:* {OUTCOME[item.outcome]}{said}"))
+    if item.action.rationale:
+        blocks.append(section(f"*The agent's claim* (not checked)\n{inline(item.action.rationale, 2000)}"))
+    blocks.append(context(f"run `{inline(run, 40)}` · call `{bare(item.action.digest, 64)}`"))
+    return modal(DETAILS_VIEW, "Details", blocks)
+
+
+_ARGUMENTS = 20
+_PARTS = 3
+
+
+def _long(name: str, text: str) -> list[Block]:
+    """One argument in up to three code blocks; what is left out is counted."""
+    size = 2400
+    parts = [text[at : at + size] for at in range(0, min(len(text), size * _PARTS), size)] or [""]
+    blocks = [section(f"*{inline(name, 60)}*\n{verbatim(parts[0])}"), *(section(verbatim(part)) for part in parts[1:])]
+    left = len(text) - size * _PARTS
+    return (
+        [*blocks, context(f"{left} more characters of {inline(name, 60)} are not shown here")] if left > 0 else blocks
+    )

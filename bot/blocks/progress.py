@@ -1,0 +1,84 @@
+"""The message under which a run goes on: that an AI works here, the plan, what it cost, what it waits for."""
+
+from __future__ import annotations
+
+from agent.domain import MAX_STEPS, RunStatus
+from bot.blocks.kit import Block, context, section
+from bot.blocks.message import Look, Message
+from bot.blocks.text import inline
+from bot.words import OUTCOME, RUN, count, duration, money
+from storage.queries import ActionView, RunView, StepView
+
+STEP_MARK = {
+    "waiting": ":white_circle: to do",
+    "open": ":large_blue_circle: working",
+    "done": ":white_check_mark: done",
+    "blocked": ":no_entry_sign: blocked",
+    "failed": ":x: failed",
+}
+"""A plan's step for people: a sign and the word for it, because a sign alone is not read aloud."""
+
+
+def progress_message(view: RunView, look: Look, waits_at: tuple[str, ...] = (), approvals_channel: str = "") -> Message:
+    """The progress of a run. `waits_at` are links to the cards that it waits for."""
+    run, is_final = view.run, view.run.status.is_final
+    head = f":robot_face: *An AI works here.* Status: *{RUN[run.status]}*."
+    blocks: list[Block] = [section(head), section(plan_lines(view))]
+    if waits_at and run.status is RunStatus.WAITING:
+        links = ", ".join(f"<{url}|question {number}>" for number, url in enumerate(waits_at, start=1))
+        blocks.append(section(f":key: It waits for people: {links}"))
+    elif run.status is RunStatus.WAITING:
+        where = f" in {_channel(approvals_channel)}" if approvals_channel else ""
+        blocks.append(section(f":key: It waits for people{where}."))
+    if view.task.place.is_dm and approvals_channel and not is_final:
+        blocks.append(
+            context(f"If I need a yes, the question with the exact call will stand in {_channel(approvals_channel)}.")
+        )
+    cost = f"{money(run.spent_micro_usd)} · {len(view.steps)} of {count(MAX_STEPS, 'step')}"
+    stop = "" if is_final else f" · `{look.command} stop {inline(run.id, 40)}` stops it"
+    took = f" · {duration((run.ended_at - run.created_at) / look.rate)}" if run.ended_at else ""
+    blocks.append(context(f"{cost}{took} · run `{inline(run.id, 40)}`{stop}"))
+    return Message.of(f"An AI works on this: {RUN[run.status]}", blocks, [section(head)])
+
+
+def _channel(channel: str) -> str:
+    return f"<#{channel}>" if channel[:1] in {"C", "G"} and channel.isalnum() else inline(channel, 80)
+
+
+def plan_lines(view: RunView, most: int = 12) -> str:
+    """The plan, one line a step, each with a plain status word."""
+    lines = [f"{STEP_MARK[step.status]} · {inline(instruction(view, step), 160)}" for step in view.steps[-most:]]
+    if not view.run.status.is_final:
+        lines += [f"{STEP_MARK['waiting']} · {inline(item, 160)}" for item in not_begun(view)[: most - len(lines)]]
+    if lines:
+        return "\n".join(lines)
+    return inline(view.plan_failed, 400) or ("_no step was begun_" if view.run.status.is_final else "_making a plan_")
+
+
+def instruction(view: RunView, step: StepView) -> str:
+    """What a step was about."""
+    known = view.plan is not None and step.planned < len(view.plan.steps)
+    return view.plan.steps[step.planned].instruction if view.plan and known else f"step {step.number + 1}"
+
+
+def not_begun(view: RunView) -> list[str]:
+    """Instructions of planned steps that nobody began."""
+    begun = {step.planned for step in view.steps}
+    planned = view.plan.steps if view.plan else ()
+    return [item.instruction for index, item in enumerate(planned) if index not in begun]
+
+
+def done_so_far(view: RunView, most: int = 10) -> str:
+    """What has ended and what is still running, one line each."""
+    ended = [item for item in view.actions if item.outcome is not None]
+    running = [item for item in view.actions if item.phase == "started"]
+    lines = [f"• {OUTCOME[item.outcome]}: {what(item)}" for item in ended[-most:] if item.outcome is not None]
+    lines += [f"• running: {what(item)}" for item in running[:5]]
+    if len(ended) > most:
+        lines.insert(0, f"• {len(ended) - most} earlier ones")
+    return "\n".join(lines) or "• nothing yet"
+
+
+def what(item: ActionView) -> str:
+    """An action in one line."""
+    return inline(item.headline or item.action.tool, 150)

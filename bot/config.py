@@ -1,0 +1,140 @@
+"""Settings from `secondkey.toml` and the environment; secrets only from the environment."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from agent.errors import ConfigurationError
+
+CONFIG_FILE = "secondkey.toml"
+
+
+class Settings(BaseSettings):
+    """What an operator can set. Every field can also be given as `SECONDKEY_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="SECONDKEY_", extra="forbid", frozen=True, env_nested_delimiter="__")
+
+    data: Path = Path(".secondkey")
+    """Folder of the database, the workspaces and the keys."""
+    project: Path = Path()
+    """The project that agents read, and into which approved changes are put."""
+    databases: dict[str, Path] = {}
+    """Named SQLite databases that query_sql may reach."""
+    policy: Path | None = None
+    """The policy file; the one that comes with Second Key when unset."""
+    runbooks: tuple[Path, ...] = ()
+    """Further runbook files, tried before the ones that come with Second Key."""
+    approvers: tuple[str, ...] = ()
+    """Slack user ids who may decide, besides those that the policy names."""
+    admins: tuple[str, ...] = ()
+    """Slack user ids who may stop everything and see every run, besides those that the policy names."""
+    actions_channel: str = "ai-actions"
+    """Channel of the approval cards: a name or an id."""
+    takeover_channel: str = ""
+    """Channel of the takeover threads; `actions_channel` when empty."""
+    command: str = Field(default="/agent", pattern=r"^/[a-z0-9_-]{1,31}$")
+    """The slash command."""
+    models: str = ""
+    """Chain of models in the order of trying, such as `anthropic:claude-sonnet-5-5,openai:gpt-6-luna`."""
+    prices: dict[str, tuple[float, float]] = {}
+    """USD a million tokens in and out, for models whose price is not known."""
+    budget_usd: float = Field(default=0.50, gt=0, le=100)
+    """Budget of one run."""
+    task_characters: int = Field(default=8_000, ge=100, le=100_000)
+    """Longest task that is taken."""
+    runs_an_hour: int = Field(default=10, ge=1)
+    """Runs a person may start in an hour."""
+    runs_an_hour_global: int = Field(default=100, ge=1)
+    """Runs that everybody together may start in an hour."""
+    runs_at_once: int = Field(default=3, ge=1)
+    """Runs of one person that may be under way at once."""
+    host: str = "127.0.0.1"
+    """Address on which the web server listens."""
+    port: int = Field(default=8080, ge=0, le=65_535)
+    """Port of the web server; `PORT` in the environment wins."""
+    clock_rate: float = Field(default=1.0, gt=0, le=10_000)
+    """Business seconds a real second, for demonstrations."""
+    slack_api_url: str = "https://slack.com/api/"
+    """Where Slack's Web API is."""
+    slack_bot_token: SecretStr = SecretStr("")
+    slack_app_token: SecretStr = SecretStr("")
+    slack_signing_secret: SecretStr = SecretStr("")
+
+    @field_validator("slack_api_url")
+    @classmethod
+    def _with_slash(cls, value: str) -> str:
+        return value if value.endswith("/") else value + "/"
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file with all state."""
+        return self.data / "secondkey.db"
+
+    @property
+    def kill_file(self) -> Path:
+        """As long as this file is there, nothing starts."""
+        return self.data / "KILL"
+
+
+_SLACK_NAMES = {
+    "SLACK_BOT_TOKEN": "slack_bot_token",
+    "SLACK_APP_TOKEN": "slack_app_token",
+    "SLACK_SIGNING_SECRET": "slack_signing_secret",
+}
+
+
+def load_settings(path: Path | None, environment: dict[str, str], **given: Any) -> Settings:
+    """Read the file (when there is one) and the environment; raises ConfigurationError with the place and the fix.
+
+    Relative paths in the file are relative to the file.
+    """
+    file = path or Path(CONFIG_FILE)
+    values: dict[str, Any] = {}
+    if file.is_file():
+        values = {
+            key: value for key, value in _read(file).items() if f"SECONDKEY_{key.upper()}" not in environment
+        }  # fmt: skip
+    elif path is not None:
+        raise ConfigurationError(f"{path} is not there.", fix="Write one with `secondkey init`.")
+    for name, field in _SLACK_NAMES.items():
+        if environment.get(name):
+            values[field] = environment[name]
+        elif field in values:
+            raise ConfigurationError(
+                f"{file} holds {field}; a token does not belong in a file.", fix=f"Set {name} in the environment."
+            )
+    if environment.get("PORT"):
+        values["port"] = environment["PORT"]
+        values.setdefault("host", "0.0.0.0")  # noqa: S104  # a platform that gives PORT routes from outside
+    values |= {key: value for key, value in given.items() if value is not None}
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(
+            f"The setting {place!r} is not usable: {first['msg']}.", fix=f"Mend it in {file} or the environment."
+        ) from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(
+            f"{file} cannot be read: {error}.", fix="Mend the file, or write a new one with `secondkey init`."
+        ) from error
+    base = file.resolve().parent
+    for key in ("data", "project", "policy"):
+        if isinstance(values.get(key), str):
+            values[key] = base / values[key]
+    if isinstance(values.get("databases"), dict):
+        values["databases"] = {name: base / str(item) for name, item in values["databases"].items()}
+    if isinstance(values.get("runbooks"), list):
+        values["runbooks"] = [base / str(item) for item in values["runbooks"]]
+    return values

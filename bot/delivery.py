@@ -1,0 +1,321 @@
+"""Drains the outbox: renders at send time, posts once, then updates in place.
+
+A row is a reference, never a message. One message is written by one task at a time; different messages go concurrently,
+the higher lane first. A post whose answer was lost is looked for by its metadata before it is posted again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, TypeVar
+
+import structlog
+
+from agent.errors import SecondKeyError
+from agent.ports import Clock
+from bot.blocks.kit import Block
+from bot.blocks.message import Message
+from bot.posting import Kind, Poster, PostFault, metadata_of
+from storage.outbox import OutboxRow
+
+T = TypeVar("T")
+AT_ONCE: Final = 4
+"""Messages that are on their way at the same time."""
+WINDOW: Final = 64
+"""Due rows looked at in one round."""
+LONGEST_WAIT_S: Final = 60.0
+IDLE_S: Final = 30.0
+"""Without a signal the outbox is looked at this often."""
+SOON_S: Final = 0.2
+"""How soon a row that only waits for Slack's rates is looked at again."""
+PROGRESS_EVERY_S: Final = 1.0
+"""A progress message is not written more often than this."""
+CARD, PROGRESS = "approval", "progress"
+
+
+class Outbox(Protocol):
+    """The part of storage.outbox that delivery needs."""
+
+    def due(self, now: float, limit: int) -> Sequence[OutboxRow]:
+        """Rows whose wanted revision was not sent and whose transport time has come, in lane order."""
+        ...
+
+    def next_at(self, now: float) -> float | None:
+        """When a row that must wait becomes due; None when there is none."""
+        ...
+
+    async def sent(self, key: str, revision: int, channel: str, ts: str) -> None:
+        """The message stands in Slack, showing at least this revision."""
+        ...
+
+    async def failed(self, key: str, error: str, next_at: float) -> None:
+        """It did not work; again at `next_at` (transport time)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A message, and whom to write to directly when nobody can post where it belongs."""
+
+    message: Message
+    people: tuple[str, ...] = ()
+    """Slack user ids."""
+
+
+class Render(Protocol):
+    """Makes messages of rows."""
+
+    @property
+    def channels(self) -> Mapping[str, str]:
+        """Kind of message → id of the channel in which it stands; the other kinds go to their task's thread."""
+        ...
+
+    def __call__(self, row: OutboxRow, is_first: bool, /) -> Rendered | None:  # noqa: FBT001  # a row and its one fact
+        """What is to be shown now, and whether it is the first post; None when there is nothing to show."""
+        ...
+
+
+Count = Callable[[str, str], None]
+"""A metric's name and its label, counted by one."""
+
+
+def _no_count(name: str, label: str) -> None:
+    """Count nothing."""
+    del name, label
+
+
+class Delivery:
+    """The one task that drains the outbox. `delivered` is told when the card of an approval first stands in Slack."""
+
+    def __init__(
+        self,
+        *,
+        outbox: Outbox,
+        poster: Poster,
+        render: Render,
+        delivered: Callable[[str, float], Awaitable[object]],
+        clock: Clock,
+        count: Count = _no_count,
+    ) -> None:
+        self._outbox = outbox
+        self._poster = poster
+        self._render = render
+        self._delivered = delivered
+        self._clock = clock
+        self._count = count
+        self._log = structlog.get_logger("delivery")
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._busy: dict[str, asyncio.Task[None]] = {}
+        self._posted: dict[str, tuple[str, str]] = {}
+        self._written: dict[str, float] = {}
+        self._is_stopping = False
+        self._since = clock.transport()
+        self.problem = ""
+        """Why people do not see cards where they should, one sentence; empty when all is well."""
+
+    def wake(self, key: str = "") -> None:
+        """There may be something to send; to be subscribed to the "outbox" signal."""
+        del key
+        self._idle.clear()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Drain until `stop`; an error of ours is logged and never ends it."""
+        while not self._is_stopping:
+            self._wake.clear()
+            wait_s = self._start_due()
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+        if self._busy:
+            await asyncio.wait(self._busy.values())
+
+    def stop(self) -> None:
+        """Let what is on its way end, and start nothing more."""
+        self._is_stopping = True
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Wait until nothing is due and nothing is on its way."""
+        await self._idle.wait()
+
+    def _start_due(self) -> float:
+        """Start what can go out now; returns the seconds until it is worth another look."""
+        try:
+            now = self._clock.transport()
+            rows = self._outbox.due(now, WINDOW)
+            later = self._outbox.next_at(now)
+        except SecondKeyError as error:
+            self._log.warning("outbox_unreadable", error=str(error))
+            return 1.0
+        held = False
+        for row in rows:
+            if len(self._busy) >= AT_ONCE:
+                break
+            if row.key in self._busy:
+                continue
+            if not self._may_go(row):
+                held = True
+                continue
+            task = asyncio.create_task(self._deliver(row))
+            self._busy[row.key] = task
+            task.add_done_callback(lambda _, key=row.key: self._ended(key))
+        if not rows and not self._busy:
+            self._idle.set()
+        wait_s = SOON_S if held else IDLE_S
+        return wait_s if later is None else max(0.01, min(wait_s, later - now))
+
+    def _may_go(self, row: OutboxRow) -> bool:
+        is_progress = row.kind == PROGRESS
+        if is_progress and self._clock.monotonic() - self._written.get(row.key, -9.0) < PROGRESS_EVERY_S:
+            return False
+        return self._poster.is_ready(self._place(row), update=bool(row.ts), yields=is_progress)
+
+    def _place(self, row: OutboxRow) -> str:
+        return row.channel or self._render.channels.get(row.kind, "")
+
+    def _ended(self, key: str) -> None:
+        self._busy.pop(key, None)
+        self._wake.set()
+
+    async def _deliver(self, row: OutboxRow) -> None:
+        try:
+            await self._send(row)
+        except PostFault as fault:
+            await self._put_off(row, fault)
+        except SecondKeyError as error:
+            self._log.warning("outbox_not_saved", key=row.key, error=str(error))
+            await asyncio.sleep(SOON_S)
+        except Exception as error:  # noqa: BLE001  # one message's bug must not stop all the others
+            self._log.exception("delivery_failed", key=row.key)
+            await self._put_off(row, PostFault(Kind.REFUSED, type(error).__name__))
+
+    async def _send(self, row: OutboxRow) -> None:
+        key = row.key
+        if key in self._posted and not row.ts:
+            # It was posted, and only the database did not take it down.
+            await self._save(row, 0, *self._posted[key])
+            return
+        rendered = self._render(row, not row.ts)
+        if rendered is None:
+            await self._outbox.sent(key, row.wanted, row.channel, row.ts)
+            return
+        self._written[key] = self._clock.monotonic()
+        if row.ts:
+            try:
+                await self._update(row, rendered)
+            except PostFault as fault:
+                if fault.kind not in {Kind.MISSING, Kind.UNREACHABLE}:
+                    raise
+                self._log.warning("message_gone", key=key, error=fault.error)
+                again = self._render(row, False)  # noqa: FBT003  # a Protocol of two positions
+                await self._post(
+                    replace(row, ts="", channel="" if row.kind in self._render.channels else row.channel),
+                    again or rendered,
+                )
+            return
+        if self._may_stand_already(row) and (found := await self._find(row)):
+            self._count("secondkey_delivery_reconciled", row.kind)
+            await self._save(row, found[2], found[0], found[1])
+            return
+        await self._post(row, rendered)
+
+    def _may_stand_already(self, row: OutboxRow) -> bool:
+        """Whether an earlier try, of this process or of one before it, may have posted it."""
+        return row.error.startswith(Kind.UNCLEAR) or row.created_at <= self._since
+
+    async def _find(self, row: OutboxRow) -> tuple[str, str, int] | None:
+        try:
+            found = await self._poster.find(self._place(row), row.thread_ts, row.key)
+        except PostFault as fault:
+            if fault.kind is Kind.UNREACHABLE:
+                return None
+            raise
+        return (self._place(row), *found) if found else None
+
+    async def _update(self, row: OutboxRow, rendered: Rendered) -> None:
+        metadata = metadata_of(row.key, row.wanted)
+        for channel, ts in zip(row.channel.split(","), row.ts.split(","), strict=False):
+            await self._shaped(
+                rendered.message,
+                lambda text, blocks, c=channel, t=ts: self._poster.update(c, t, text, blocks, metadata),
+            )
+        await self._outbox.sent(row.key, row.wanted, row.channel, row.ts)
+        self._count("secondkey_delivery_updated", row.kind)
+
+    async def _post(self, row: OutboxRow, rendered: Rendered) -> None:
+        try:
+            channel, ts = await self._post_one(row, rendered, self._place(row), row.thread_ts)
+        except PostFault as fault:
+            if fault.kind is not Kind.UNREACHABLE:
+                raise
+            if row.kind in self._render.channels:
+                self.problem = f"{self._place(row) or 'The approvals channel'} cannot be written to ({fault.error})."
+            self._log.warning("channel_unreachable", key=row.key, error=fault.error)
+            channel, ts = await self._post_directly(row, rendered, fault)
+        else:
+            if row.kind in self._render.channels:
+                self.problem = ""
+        self._posted[row.key] = (channel, ts)
+        await self._save(row, row.wanted, channel, ts)
+        self._count("secondkey_delivery_posted", row.kind)
+
+    async def _post_directly(self, row: OutboxRow, rendered: Rendered, why: PostFault) -> tuple[str, str]:
+        """Write to each person; the places are kept side by side, separated by commas."""
+        places = list[tuple[str, str]]()
+        last = why
+        for user in rendered.people:
+            try:
+                channel = await self._poster.open_dm(user)
+                found = await self._poster.find(channel, "", row.key) if self._may_stand_already(row) else None
+                places.append((channel, found[0]) if found else await self._post_one(row, rendered, channel, ""))
+            except PostFault as fault:
+                last = fault
+        if not places:
+            raise last
+        return ",".join(channel for channel, _ in places), ",".join(ts for _, ts in places)
+
+    async def _post_one(self, row: OutboxRow, rendered: Rendered, channel: str, thread_ts: str) -> tuple[str, str]:
+        metadata = metadata_of(row.key, row.wanted)
+        return await self._shaped(
+            rendered.message, lambda text, blocks: self._poster.post(channel, thread_ts, text, blocks, metadata)
+        )
+
+    async def _shaped(self, message: Message, call: Callable[[str, list[Block]], Awaitable[T]]) -> T:
+        """The full form; should Slack refuse its blocks, the shorter one, then bare text: nobody is left without it."""
+        try:
+            return await call(message.text, message.blocks)
+        except PostFault as fault:
+            if fault.kind is not Kind.SHAPE:
+                raise
+            self._log.error("blocks_refused", error=fault.error)
+            self._count("secondkey_delivery_refused", fault.error)
+        try:
+            return await call(message.text, message.shorter)
+        except PostFault as fault:
+            if fault.kind is not Kind.SHAPE:
+                raise
+        return await call(message.text, [])
+
+    async def _save(self, row: OutboxRow, revision: int, channel: str, ts: str) -> None:
+        if row.kind == CARD:
+            await self._delivered(row.subject, self._clock.now())
+        await self._outbox.sent(row.key, revision, channel, ts)
+        self._posted.pop(row.key, None)
+
+    async def _put_off(self, row: OutboxRow, fault: PostFault) -> None:
+        """Try again later: when Slack said so, else after a span that doubles."""
+        wait_s = fault.retry_after_s or min(LONGEST_WAIT_S, 0.5 * 2 ** min(row.attempts, 10))
+        if fault.kind is not Kind.LIMITED:
+            self._log.warning("not_delivered", key=row.key, fault=str(fault), again_in_s=wait_s)
+        self._count("secondkey_delivery_failed", fault.kind.value)
+        try:
+            await self._outbox.failed(row.key, str(fault), self._clock.transport() + wait_s)
+        except SecondKeyError as error:
+            self._log.warning("outbox_not_saved", key=row.key, error=str(error))
+            await asyncio.sleep(SOON_S)

@@ -1,0 +1,72 @@
+"""`secondkey init`: a commented configuration and the manifest to paste."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from agent.errors import ConfigurationError
+
+_CONFIGURATION = """\
+# Second Key. Every line can also be set in the environment as SECONDKEY_<NAME>.
+# Secrets stand in the environment only: SLACK_BOT_TOKEN and SLACK_APP_TOKEN (Socket Mode) or
+# SLACK_SIGNING_SECRET (signed HTTP); ANTHROPIC_API_KEY or OPENAI_API_KEY for models.
+
+# Who may approve and take over, as Slack user ids (profile → ⋮ → Copy member ID). At least one is needed.
+approvers = []
+
+# Who may also stop everything and see every run.
+admins = []
+
+# The project that agents read, and into which approved changes are put.
+project = "."
+
+# The folder of the database and the workspaces. Keep it on a disk that outlives the process.
+data = ".secondkey"
+
+# The channel of the approval cards: a name or an id. Invite the bot to it.
+actions_channel = "ai-actions"
+
+# The channel of the takeover threads, when it is another one.
+# takeover_channel = "ai-takeovers"
+
+# Models in the order of trying. Without one, only runbooks work.
+# models = "anthropic:claude-sonnet-5-5,openai:gpt-6-luna"
+
+# A policy of your own instead of the one that comes with Second Key, and further runbooks.
+# policy = "policy.toml"
+# runbooks = ["runbooks.toml"]
+
+# Limits.
+# budget_usd = 0.50
+# runs_an_hour = 10
+# runs_an_hour_global = 100
+# runs_at_once = 3
+
+# Named SQLite databases that agents may query. Changes to them always ask.
+# [databases]
+# shop = "shop.db"
+"""
+
+
+def manifest_text() -> str:
+    """The Slack app manifest that comes with this release."""
+    packaged = resources.files("bot").joinpath("manifest.yml")
+    if packaged.is_file():
+        return packaged.read_text(encoding="utf-8")
+    return Path(__file__).parent.parent.joinpath("manifest.yml").read_text(encoding="utf-8")
+
+
+def write_files(folder: Path, *, force: bool) -> tuple[Path, ...]:
+    """Write `secondkey.toml` and `manifest.yml`; raises ConfigurationError rather than overwrite without `force`."""
+    files = {folder / "secondkey.toml": _CONFIGURATION, folder / "manifest.yml": manifest_text()}
+    there = [str(path) for path, text in files.items() if path.exists() and path.read_text(encoding="utf-8") != text]
+    if there and not force:
+        raise ConfigurationError(f"{' and '.join(there)} is there already.", fix="Use --force to overwrite.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, text in files.items():
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be written: {error.strerror}.", fix="Use --folder.") from error
+    return tuple(files)

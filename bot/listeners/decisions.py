@@ -1,0 +1,198 @@
+"""The buttons: approve, deny, details, withdraw, and those of a takeover. Decided first, then acked, then told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from slack_bolt.context.ack.async_ack import AsyncAck
+
+from agent.domain import ApprovalState, Principal
+from agent.errors import DecisionError, NotClaimed, UnknownSubject
+from bot.blocks import modals
+from bot.blocks.approval import DIGEST_SHOWN
+from bot.blocks.call import title_of
+from bot.blocks.kit import Block, when
+from bot.listeners import replies
+from bot.listeners.payload import Click, click_of, who_of
+from bot.listeners.services import COMMIT_S, Bolt, Services
+from bot.words import INCOMPLETE, STILL_SAVING, sentence
+from storage.queries import ApprovalView, TakeoverView
+
+
+class AnotherCard(DecisionError):
+    """This card is older than the request behind it, so your click changed nothing. Please use the newest card."""
+
+    code = "ANOTHER_CARD"
+
+
+Handler = Callable[[Services, Click, Principal], Awaitable[None]]
+_log = structlog.get_logger("listeners")
+
+
+def register(app: Bolt, services: Services) -> None:
+    """Put one matcher on each action id."""
+    for action_id, handler in HANDLERS.items():
+        app.action(action_id)(_listener(services, handler))
+
+
+def _listener(services: Services, handler: Handler) -> Callable[..., Awaitable[None]]:
+    async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
+        await ack()
+        click = click_of(body)
+        if click is None:
+            who = who_of(body)
+            services.tasks.start(replies.audit(services, "bad_payload", who, detail="click"))
+            if who is not None:
+                services.tasks.start(replies.tell(services, who, INCOMPLETE))
+            return
+        task = services.tasks.start(_handle(services, handler, click))
+        done, _ = await asyncio.wait({task}, timeout=COMMIT_S)
+        if not done:
+            services.tasks.start(replies.tell(services, click.who, STILL_SAVING))
+
+    return clicked
+
+
+async def _handle(services: Services, handler: Handler, click: Click) -> None:
+    """Whatever goes wrong, the person is told: a click is never silently ignored."""
+    try:
+        key = f"click:{click.trigger_id}:{click.action_id}" if click.trigger_id else ""
+        person = await services.identity.person(click.who.user, click.who.team)
+        if key and await services.inbox.seen(key):
+            return
+        if person.refusal:
+            await replies.audit(services, "not_entitled", click.who, click.subject, click.action_id)
+        await handler(services, click, person.full_member())
+    except Exception as error:  # noqa: BLE001  # whatever it is, the person is answered
+        if not isinstance(error, DecisionError):
+            _log.warning("click_failed", action=click.action_id, exc_info=error)
+        services.tasks.start(replies.tell(services, click.who, sentence(error, command=services.command)))
+
+
+def _same_card(click: Click, digest: str) -> None:
+    """Raise AnotherCard when the button showed another call than the one that would be decided."""
+    if click.shown != digest[:DIGEST_SHOWN]:
+        raise AnotherCard
+
+
+def _approval(services: Services, click: Click) -> ApprovalView:
+    view = services.queries.approval_view(click.subject)
+    if view is None:
+        raise UnknownSubject
+    _same_card(click, view.approval.digest)
+    return view
+
+
+def _takeover(services: Services, click: Click) -> TakeoverView:
+    view = services.queries.takeover_view(click.subject)
+    if view is None:
+        raise UnknownSubject
+    _same_card(click, view.action.action.digest)
+    return view
+
+
+async def approve(services: Services, click: Click, principal: Principal) -> None:
+    """Say yes."""
+    view = _approval(services, click)
+    row = await services.decisions.vote(view.approval.id, principal, "approve", via="card")
+    if row.state == ApprovalState.PENDING:
+        text = f"Your yes is counted. It needs {row.quorum} in all, from different people."
+        services.tasks.start(replies.tell(services, click.who, text))
+
+
+async def deny(services: Services, click: Click, principal: Principal) -> None:
+    """Say no: decided at once, then a reason is asked for."""
+    view = _approval(services, click)
+    row = await services.decisions.vote(view.approval.id, principal, "deny", via="card")
+    if row.state == ApprovalState.DENIED and row.decided_by == principal.key and not row.reason:
+        services.tasks.start(_ask_reason(services, click, principal, title_of(view.action)))
+
+
+async def _ask_reason(services: Services, click: Click, principal: Principal, headline: str) -> None:
+    opened = click.trigger_id and await replies.open_modal(
+        services, click.who, click.trigger_id, modals.deny_reason(click.subject, headline), otherwise=""
+    )
+    if not opened:
+        # Nobody will give a reason in a modal that is not there, so the agent need not wait for one.
+        await services.decisions.explain_denial(click.subject, principal, "")
+
+
+async def withdraw(services: Services, click: Click, principal: Principal) -> None:
+    """Take one's own request back."""
+    view = _approval(services, click)
+    await services.decisions.withdraw(view.approval.id, principal)
+
+
+async def details(services: Services, click: Click, principal: Principal) -> None:
+    """Show everything about the call; who sees the card may read it whole."""
+    del principal
+    view = services.queries.approval_view(click.subject) or services.queries.takeover_view(click.subject)
+    if view is None:
+        raise UnknownSubject
+    run = view.run.id if isinstance(view, ApprovalView) else view.view.run.id
+    _open(services, click, modals.details(view.action, run, view.preview))
+
+
+def _open(services: Services, click: Click, view: Block) -> None:
+    otherwise = "The window could not be opened in time. Please press the button once more."
+    services.tasks.start(replies.open_modal(services, click.who, click.trigger_id, view, otherwise))
+
+
+async def claim(services: Services, click: Click, principal: Principal) -> None:
+    """Take a takeover."""
+    view = _takeover(services, click)
+    row = await services.decisions.claim(view.takeover.id, principal)
+    text = f"You have it until {when(row.claim_until)}. When you are through, press Done, Hand back or Abort."
+    services.tasks.start(replies.tell(services, click.who, text))
+
+
+async def release(services: Services, click: Click, principal: Principal) -> None:
+    """Give a claim up, so that somebody else can take it."""
+    view = _takeover(services, click)
+    await services.decisions.release(view.takeover.id, principal, view.takeover.claim_token)
+
+
+def _mine(services: Services, click: Click, principal: Principal) -> TakeoverView:
+    """The takeover when this person has it; raises NotClaimed."""
+    view = _takeover(services, click)
+    if view.takeover.claimed_by != principal.key:
+        raise NotClaimed
+    return view
+
+
+async def done(services: Services, click: Click, principal: Principal) -> None:
+    """Ask what was done, where it can be looked up, and what shows it."""
+    view = _mine(services, click, principal)
+    row = view.takeover
+    _open(services, click, modals.takeover_done(row.id, row.claim_token, title_of(view.action), row.cause))
+
+
+async def hand_back(services: Services, click: Click, principal: Principal) -> None:
+    """Ask what the agent should do instead."""
+    view = _mine(services, click, principal)
+    _open(
+        services, click, modals.takeover_hand_back(view.takeover.id, view.takeover.claim_token, title_of(view.action))
+    )
+
+
+async def abort(services: Services, click: Click, principal: Principal) -> None:
+    """Ask why it is given up."""
+    view = _mine(services, click, principal)
+    _open(services, click, modals.takeover_abort(view.takeover.id, view.takeover.claim_token, title_of(view.action)))
+
+
+HANDLERS: dict[str, Handler] = {
+    "approve": approve,
+    "deny": deny,
+    "details": details,
+    "withdraw": withdraw,
+    "takeover_claim": claim,
+    "takeover_release": release,
+    "takeover_done": done,
+    "takeover_hand_back": hand_back,
+    "takeover_abort": abort,
+}
+"""Action id → what it does. Raises what `bot.words.sentence` turns into a private word."""

@@ -1,0 +1,146 @@
+"""What people read: errors, states, money and time as plain words; one function turns any error into a sentence."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+from agent.domain import ApprovalState, Outcome, Principal, RunStatus, TakeoverState
+from agent.errors import AlreadyDecided, ConfigurationError, QuotaExceeded, SecondKeyError
+from bot.blocks.kit import when
+from bot.blocks.text import inline
+
+RUN: Final = {
+    RunStatus.QUEUED: "queued",
+    RunStatus.RUNNING: "working",
+    RunStatus.WAITING: "waiting for people",
+    RunStatus.COMPLETED: "completed",
+    RunStatus.PARTIAL: "ended with a part of the work done",
+    RunStatus.FAILED: "failed",
+    RunStatus.CANCELLED: "stopped",
+}
+"""A run's status for people."""
+
+APPROVAL: Final = {
+    ApprovalState.PENDING: "waits for an answer",
+    ApprovalState.APPROVED: "approved",
+    ApprovalState.DENIED: "denied",
+    ApprovalState.EXPIRED: "expired: nobody answered in time",
+    ApprovalState.WITHDRAWN: "withdrawn",
+    ApprovalState.SUPERSEDED: "replaced by a newer request",
+}
+"""An approval's state for people."""
+
+TAKEOVER: Final = {
+    TakeoverState.OPEN: "waits for a person to take it",
+    TakeoverState.CLAIMED: "a person has it",
+    TakeoverState.DONE: "done by a person",
+    TakeoverState.HANDED_BACK: "handed back to the agent",
+    TakeoverState.ABORTED: "given up",
+}
+"""A takeover's state for people."""
+
+OUTCOME: Final = {
+    Outcome.SUCCEEDED: "done",
+    Outcome.FAILED: "failed",
+    Outcome.TIMED_OUT: "took too long and was ended",
+    Outcome.REFUSED: "refused, not run",
+    Outcome.DENIED: "denied, not run",
+    Outcome.EXPIRED: "expired, nobody answered: not run",
+    Outcome.WITHDRAWN: "withdrawn, not run",
+    Outcome.CANCELLED: "cancelled",
+    Outcome.DONE_BY_HUMAN: "done by a person",
+    Outcome.UNKNOWN: "nobody knows yet whether it happened",
+}
+"""What an action came to, for people."""
+
+STILL_SAVING: Final = "Still saving. The card will show the outcome."
+"""Said when a click was taken but the database is slow."""
+WENT_WRONG: Final = "Something went wrong on our side and nothing was changed. Please try again."
+"""Said when an error has no sentence of its own."""
+INCOMPLETE: Final = "Slack sent this without all of its parts, so nothing was changed. Please try again from the card."
+"""Said when a payload lacks fields."""
+
+
+def sentence(error: BaseException, *, command: str = "/agent") -> str:
+    """What a person is told of an error, in one or two sentences, safe to post; details of bugs are not shown."""
+    match error:
+        case AlreadyDecided():
+            return _already(error)
+        case QuotaExceeded():
+            again = f" Please try again at {when(error.retry_at)}." if error.retry_at else ""
+            return inline(str(error), 400) + again
+        case ConfigurationError():
+            return inline(f"{error} {error.fix}".strip(), 500)
+        case SecondKeyError():
+            return inline(str(error).replace("/agent", command), 500)
+        case TimeoutError():
+            return STILL_SAVING
+        case _:
+            return WENT_WRONG
+
+
+def _already(error: AlreadyDecided) -> str:
+    """Who won, and when; the loser's click changed nothing."""
+    try:
+        state = APPROVAL[ApprovalState(error.state)].partition(":")[0]
+    except ValueError:
+        try:
+            state = TAKEOVER[TakeoverState(error.state)]
+        except ValueError:
+            return inline(str(error), 400)
+    if error.state == ApprovalState.EXPIRED:
+        return "This expired before anybody answered, so it was not run. Your click changed nothing."
+    by = f" by {person(error.by)}" if error.by else ""
+    at = f" at {when(error.at)}" if error.at else ""
+    return f"This was already {state}{by}{at}. Your click changed nothing."
+
+
+def person(key: str) -> str:
+    """A principal's key as Slack shows a person; it notifies them only in a new message."""
+    try:
+        who = Principal.parse(key)
+    except ValueError:
+        return inline(key, 80) or "somebody"
+    return f"<@{who.user}>" if who.kind == "slack" else f"the operator (local user {inline(who.user, 40)})"
+
+
+def people(keys: Iterable[str], most: int = 8) -> str:
+    """Several people, such as `@a, @b and 3 more`."""
+    all_of_them = list(keys)
+    named = ", ".join(person(key) for key in all_of_them[:most])
+    more = len(all_of_them) - most
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def money(micro_usd: int) -> str:
+    """Micro-USD as dollars; less than a cent keeps two figures that say something."""
+    dollars = micro_usd / 1_000_000
+    if micro_usd <= 0:
+        return "$0.00"
+    return f"${dollars:.2f}" if dollars >= 0.01 else f"${dollars:.4f}"  # noqa: PLR2004  one cent
+
+
+def duration(seconds: float) -> str:
+    """A span in the largest unit that says enough: `12 s`, `3 min`, `2 h 5 min`, `7 days`."""
+    whole = max(0, round(seconds))
+    if whole < 60:  # noqa: PLR2004  seconds of a minute
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    if minutes < 60:  # noqa: PLR2004  minutes of an hour
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    if hours < 48:  # noqa: PLR2004  two days are still spoken of in hours
+        return f"{hours} h {rest} min" if rest else f"{hours} h"
+    return f"{round(hours / 24)} days"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """`1 step`, `2 steps`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def nearest(word: str, options: Iterable[str]) -> str:
+    """The option that was probably meant; empty when none is near."""
+    return next(iter(difflib.get_close_matches(word.lower(), list(options), n=1, cutoff=0.5)), "")

@@ -1,0 +1,1 @@
+"""Storage keeps everything in one SQLite file."""

@@ -1,0 +1,219 @@
+"""Decisions on approvals: votes, denials' reasons, withdrawal, delivery and the deadline. One winner each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol, TypeVar
+
+from agent.domain import ApprovalState, Principal, Tier
+from agent.errors import AlreadyDecided, DecisionError, NotEntitled, OwnRequest, UnknownSubject
+from agent.events import ApprovalDecided, ApprovalDelivered, DenialExplained, Event, VoteCast
+from agent.ports import Clock, Ids
+from storage.audit import refused
+from storage.database import Database, Tx
+from storage.journal import append
+from storage.rows import ApprovalRow, TakeoverRow, find_approval
+from storage.working import is_co_requester
+
+T = TypeVar("T")
+Vote = Literal["approve", "deny"]
+REASON_WINDOW_S = 60.0
+LATEST_DELIVERY_S = 7200.0
+
+
+class Entitlement(Protocol):
+    """Who may decide at this moment. Called in the writer's thread: it must be quick and touch nothing mutable."""
+
+    def may_decide(self, principal: Principal, subject: ApprovalRow | TakeoverRow) -> bool:
+        """Whether the policy names this person for it now."""
+        ...
+
+    def self_approval_allowed(self, principal: Principal, tool: str, tier: Tier) -> bool:
+        """Whether the policy lets this person decide on their own request; never for high."""
+        ...
+
+
+class ApprovalDecisions:
+    """Decisions on approvals, each in one transaction."""
+
+    def __init__(self, db: Database, clock: Clock, ids: Ids, entitlement: Entitlement) -> None:
+        self._db = db
+        self._clock = clock
+        self._ids = ids
+        self._entitlement = entitlement
+
+    async def vote(self, approval: str, principal: Principal, vote: Vote, *, via: str = "") -> ApprovalRow:
+        """Say yes or no. One deny decides; a yes decides at quorum. `via` says where from, for the audit.
+
+        Raises UnknownSubject, AlreadyDecided, NotEntitled, OwnRequest or StorageUnavailable.
+        """
+
+        def write(tx: Tx) -> ApprovalRow | DecisionError:
+            row = find_approval(tx.conn, approval)
+            if row is None:
+                return _refuse(tx, UnknownSubject(), principal, approval, via)
+            decided = _decided(tx, row)
+            if decided is not None:
+                return decided
+            own = is_co_requester(tx.conn, row.run, principal)
+            refusal = self._refusal(principal, row, own=own)
+            if refusal is not None:
+                return _refuse(tx, refusal, principal, approval, via)
+            events = self._events_of(tx, row, principal, vote, own=own)
+            if events:
+                append(tx, row.run, events)
+            return find_approval(tx.conn, approval) or row
+
+        return await self._take(write)
+
+    async def explain_denial(self, approval: str, principal: Principal, reason: str) -> ApprovalRow:
+        """Give the reason for one's own denial; an empty one ends the waiting for it, a late one is kept all the same.
+
+        Raises UnknownSubject, NotEntitled, AlreadyDecided (a reason was given before) or StorageUnavailable.
+        """
+
+        def write(tx: Tx) -> ApprovalRow | DecisionError:
+            row = find_approval(tx.conn, approval)
+            if row is None:
+                return _refuse(tx, UnknownSubject(), principal, approval, "")
+            if row.state != ApprovalState.DENIED or row.decided_by != principal.key:
+                return _refuse(tx, NotEntitled("Only who denied it gives the reason."), principal, approval, "")
+            if row.reason and reason:
+                return AlreadyDecided(
+                    "A reason was given already.", state=row.state, by=row.decided_by, at=row.decided_at
+                )
+            if reason or row.reason_until:
+                append(tx, row.run, (DenialExplained(approval=approval, reason=reason, by=principal.key),))
+            return find_approval(tx.conn, approval) or row
+
+        return await self._take(write)
+
+    async def withdraw(self, approval: str, principal: Principal) -> ApprovalRow:
+        """Take one's own request back; raises UnknownSubject, AlreadyDecided, NotEntitled or StorageUnavailable."""
+
+        def write(tx: Tx) -> ApprovalRow | DecisionError:
+            row = find_approval(tx.conn, approval)
+            if row is None:
+                return _refuse(tx, UnknownSubject(), principal, approval, "")
+            if not is_co_requester(tx.conn, row.run, principal):
+                refusal = NotEntitled("Only who asked for it can withdraw it.")
+                return _refuse(tx, refusal, principal, approval, "")
+            decided = _decided(tx, row)
+            if decided is not None:
+                return decided
+            withdrawn = ApprovalDecided(
+                approval=approval, state=ApprovalState.WITHDRAWN, at=tx.now, by=principal.key
+            )  # fmt: skip
+            append(tx, row.run, (withdrawn,))
+            return find_approval(tx.conn, approval) or row
+
+        return await self._take(write)
+
+    async def delivered(self, approval: str, at: float) -> bool:
+        """The card stands in Slack since `at` (business time): the deadline moves, once; False when it did not."""
+
+        def write(tx: Tx) -> bool:
+            row = find_approval(tx.conn, approval)
+            if row is None or row.delivered_at or row.state != ApprovalState.PENDING or row.expires_at <= tx.now:
+                return False
+            moved = min(at + row.timeout_s, row.created_at + LATEST_DELIVERY_S)
+            expires_at = max(row.expires_at, moved)
+            append(tx, row.run, (ApprovalDelivered(approval=approval, delivered_at=at, expires_at=expires_at),))
+            return True
+
+        return await self._db.write(write)
+
+    async def expire_due(self, now: float, limit: int = 500) -> int:
+        """One batch of the sweep: what is due expires, and waits for a denial's reason end; returns how many did."""
+        if not self._db.read(lambda conn: conn.execute(_ANY_DUE, (now, now)).fetchone()):
+            return 0
+
+        def write(tx: Tx) -> int:
+            due: list[tuple[str, Event]] = []
+            for approval, run in tx.conn.execute(_EXPIRED, (now, limit)):
+                due.append((run, ApprovalDecided(approval=approval, state=ApprovalState.EXPIRED, at=now)))
+            for approval, run in tx.conn.execute(_UNEXPLAINED, (now, limit - len(due))):
+                due.append((run, DenialExplained(approval=approval)))
+            by_run: dict[str, list[Event]] = {}
+            for run, event in due:
+                by_run.setdefault(run, []).append(event)
+            for run, events in by_run.items():
+                append(tx, run, events)
+            return len(due)
+
+        return await self._db.write(write)
+
+    def next_deadline(self) -> float | None:
+        """When the sweep has something to do next (business time); None when nobody is waited for."""
+        row = self._db.read(lambda conn: conn.execute(_NEXT).fetchone())
+        return row[0]
+
+    async def _take(self, write: Callable[[Tx], T | DecisionError]) -> T:
+        """A refusal is returned and not raised in the transaction, so that its audit row is kept."""
+        result = await self._db.write(write)
+        if isinstance(result, DecisionError):
+            raise result
+        return result
+
+    def _refusal(self, principal: Principal, row: ApprovalRow, *, own: bool) -> DecisionError | None:
+        if own:
+            allowed = row.tier is not Tier.HIGH and self._entitlement.self_approval_allowed(
+                principal, row.tool, row.tier
+            )
+            return None if allowed else OwnRequest()
+        if principal.key not in row.deciders or not self._entitlement.may_decide(principal, row):
+            return NotEntitled()
+        return None
+
+    def _events_of(self, tx: Tx, row: ApprovalRow, principal: Principal, vote: Vote, *, own: bool) -> list[Event]:
+        votes = dict(tx.conn.execute("SELECT principal, vote FROM votes WHERE approval = ?", (row.id,)).fetchall())
+        if votes.get(principal.key) == vote:
+            return []  # the same click once more
+        events: list[Event] = [VoteCast(approval=row.id, principal=principal, vote=vote, at=tx.now)]
+        yes = sum(1 for who, what in votes.items() if what == "approve" and who != principal.key) + (vote == "approve")
+        if vote == "deny":
+            until = tx.now + REASON_WINDOW_S * self._clock.rate
+            events.append(
+                ApprovalDecided(
+                    approval=row.id, state=ApprovalState.DENIED, at=tx.now, by=principal.key, reason_until=until
+                )
+            )
+        elif yes >= row.quorum:
+            events.append(
+                ApprovalDecided(
+                    approval=row.id,
+                    state=ApprovalState.APPROVED,
+                    at=tx.now,
+                    by=principal.key,
+                    start_before=tx.now + row.timeout_s,
+                    self_approved=own,
+                )
+            )
+        return events
+
+
+_EXPIRED = """SELECT id, run FROM approvals WHERE state = 'pending' AND expires_at <= ? ORDER BY expires_at LIMIT ?"""
+_UNEXPLAINED = """SELECT id, run FROM approvals WHERE reason_until IS NOT NULL AND reason_until <= ?
+  ORDER BY reason_until LIMIT ?"""
+_ANY_DUE = """SELECT 1 WHERE EXISTS (SELECT 1 FROM approvals WHERE state = 'pending' AND expires_at <= ?)
+  OR EXISTS (SELECT 1 FROM approvals WHERE reason_until IS NOT NULL AND reason_until <= ?)"""
+_NEXT = """SELECT min(at) FROM (
+  SELECT min(expires_at) AS at FROM approvals WHERE state = 'pending'
+  UNION ALL SELECT min(reason_until) FROM approvals WHERE reason_until IS NOT NULL
+  UNION ALL SELECT min(next_at) FROM takeovers WHERE next_at IS NOT NULL)"""
+
+
+def _decided(tx: Tx, row: ApprovalRow) -> AlreadyDecided | None:
+    """Who or what decided, if anything did; what is due but not swept yet expires here and now."""
+    if row.state == ApprovalState.PENDING and row.expires_at <= tx.now:
+        append(tx, row.run, (ApprovalDecided(approval=row.id, state=ApprovalState.EXPIRED, at=tx.now),))
+        return AlreadyDecided(state=ApprovalState.EXPIRED, at=tx.now)
+    if row.state != ApprovalState.PENDING:
+        return AlreadyDecided(state=row.state, by=row.decided_by, at=row.decided_at)
+    return None
+
+
+def _refuse(tx: Tx, error: DecisionError, principal: Principal, subject: str, via: str) -> DecisionError:
+    """Keep a row of it, and hand the error back to be raised once the row is durable."""
+    refused(tx, kind=error.code.lower(), principal=principal.key, subject=subject, detail=via)
+    return error

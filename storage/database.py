@@ -1,0 +1,220 @@
+"""One SQLite file: a writer thread with group commit, and a reader that belongs to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from agent.errors import StorageUnavailable
+from agent.ports import Clock
+from storage.schema import migrate
+
+T = TypeVar("T")
+Topic = Literal["run", "outbox", "deadline", "control", "home"]
+Subscriber = Callable[[str], None]
+BATCH = 256
+BUSY_TIMEOUT_MS = 5000
+# Result codes that speak of the disk or the lock and not of the statement: BUSY, LOCKED, NOMEM, READONLY, IOERR,
+# CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB.
+_ENVIRONMENT = frozenset({5, 6, 7, 8, 10, 11, 13, 14, 15, 26})
+
+
+class Tx:
+    """One write inside the shared transaction: its connection, its instant on both clocks, and what to tell afterwards."""
+
+    __slots__ = ("conn", "now", "signals", "transport")
+
+    def __init__(self, conn: sqlite3.Connection, now: float, transport: float) -> None:
+        self.conn = conn
+        self.now = now
+        """Business time, seconds."""
+        self.transport = transport
+        """Real time, seconds."""
+        self.signals: dict[tuple[Topic, str], None] = {}
+
+    def signal(self, topic: Topic, key: str = "") -> None:
+        """Tell the topic's subscribers once this write is durable; told once a batch, however often it is asked for."""
+        self.signals[topic, key] = None
+
+
+class _Job(NamedTuple):
+    work: Callable[[Tx], Any]
+    future: asyncio.Future[Any]
+
+
+class _Done(NamedTuple):
+    future: asyncio.Future[Any]
+    value: Any
+    error: BaseException | None
+
+
+class Database:
+    """The store. `write` is durable when it returns; `read` is for short reads in the loop's own thread."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self.path = path
+        self.clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._subscribers: dict[Topic, list[Subscriber]] = {}
+        self._closed = False
+        self._reader = connect(path)
+        self._reader.execute("PRAGMA query_only=1")
+        self._writer = connect(path, check_same_thread=False)
+        self._thread = threading.Thread(target=self._serve, name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    async def open(cls, path: Path, *, clock: Clock) -> Database:
+        """Migrate the file, making it if it is not there, and open it; raises StorageUnavailable."""
+        try:
+            await asyncio.to_thread(migrate, path)
+            return cls(path, clock)
+        except sqlite3.Error as error:
+            raise StorageUnavailable(f"{path} cannot be opened: {error}") from error
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """What `work` returned, once it is on the disk; its own error, with nothing written, when it raised.
+
+        `work` runs in the writer's thread and cannot be taken back: cancelling the caller only stops the waiting.
+        Raises StorageUnavailable when the database cannot be written.
+        """
+        if self._closed:
+            raise StorageUnavailable
+        future: asyncio.Future[T] = self._loop.create_future()
+        self._jobs.put(_Job(work, future))
+        return await future
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` reads from one consistent snapshot; only in the loop's thread. Raises StorageUnavailable."""
+        if self._closed:
+            raise StorageUnavailable
+        if self._reader.in_transaction:
+            return work(self._reader)
+        try:
+            self._reader.execute("BEGIN")
+            try:
+                return work(self._reader)
+            finally:
+                self._reader.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise _typed(error) from error
+
+    def subscribe(self, topic: Topic, callback: Subscriber) -> Callable[[], None]:
+        """Have `callback(key)` called in the loop after commits that signal the topic; returns how to end it."""
+        callbacks = self._subscribers.setdefault(topic, [])
+        callbacks.append(callback)
+        return lambda: callbacks.remove(callback)
+
+    async def close(self) -> None:
+        """Write what is queued, then close; later calls raise StorageUnavailable."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+        self._reader.close()
+
+    def _serve(self) -> None:
+        stopping = False
+        while not stopping:
+            batch: list[_Job] = []
+            job = self._jobs.get()
+            while job is not None:
+                batch.append(job)
+                if len(batch) == BATCH:
+                    break
+                try:
+                    job = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+            stopping = job is None
+            if batch:
+                self._commit(batch)
+        self._writer.close()
+
+    def _commit(self, batch: list[_Job]) -> None:
+        conn = self._writer
+        signals: dict[tuple[Topic, str], None] = {}
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+            done = [self._one(job, signals) for job in batch]
+            conn.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001  # whatever broke the batch, its callers learn it and the writer lives on
+            if conn.in_transaction:
+                _roll_back(conn)
+            signals = {}
+            done = [_Done(job.future, None, _unavailable(error)) for job in batch]
+        try:
+            self._loop.call_soon_threadsafe(self._settle, done, signals)
+        except RuntimeError:
+            return  # the loop is closed: nobody waits any more, and what was written is written
+
+    def _one(self, job: _Job, signals: dict[tuple[Topic, str], None]) -> _Done:
+        conn = self._writer
+        tx = Tx(conn, self.clock.now(), self.clock.transport())
+        conn.execute("SAVEPOINT one")
+        try:
+            value = job.work(tx)
+        except BaseException as error:
+            # Some disk errors make SQLite roll the whole transaction back: then the batch is lost, not one write.
+            if not conn.in_transaction:
+                raise
+            conn.execute("ROLLBACK TO one")
+            conn.execute("RELEASE one")
+            return _Done(job.future, None, _typed(error) if isinstance(error, sqlite3.Error) else error)
+        conn.execute("RELEASE one")
+        signals.update(tx.signals)
+        return _Done(job.future, value, None)
+
+    def _settle(self, done: list[_Done], signals: dict[tuple[Topic, str], None]) -> None:
+        for future, value, error in done:
+            if future.done():
+                continue  # its caller went away
+            if error is None:
+                future.set_result(value)
+            else:
+                future.set_exception(error)
+        for topic, key in signals:
+            for callback in tuple(self._subscribers.get(topic, ())):
+                try:
+                    callback(key)
+                except Exception as error:  # noqa: BLE001  # one subscriber's fault must not keep the others from hearing
+                    self._loop.call_exception_handler(
+                        {"message": f"a subscriber of {topic!r} failed", "exception": error}
+                    )
+
+
+def connect(path: Path, *, check_same_thread: bool = True) -> sqlite3.Connection:
+    """A connection in autocommit mode with this project's pragmas; raises sqlite3.Error."""
+    conn = sqlite3.connect(path, isolation_level=None, check_same_thread=check_same_thread, cached_statements=256)
+    conn.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    conn.execute("PRAGMA journal_mode=WAL")
+    conn.execute("PRAGMA synchronous=FULL")  # NORMAL may lose "started" in a power cut, and the tool would run again
+    conn.execute("PRAGMA foreign_keys=ON")
+    conn.execute("PRAGMA temp_store=MEMORY")
+    return conn
+
+
+def _roll_back(conn: sqlite3.Connection) -> None:
+    try:
+        conn.execute("ROLLBACK")
+    except sqlite3.Error:
+        return  # SQLite had rolled it back already
+
+
+def _typed(error: sqlite3.Error) -> Exception:
+    """StorageUnavailable when the disk or the lock is to blame, else the error as it is: a fault of ours."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return _unavailable(error) if code is not None and code & 0xFF in _ENVIRONMENT else error
+
+
+def _unavailable(error: BaseException) -> StorageUnavailable:
+    unavailable = StorageUnavailable()
+    unavailable.__cause__ = error
+    return unavailable

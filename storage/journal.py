@@ -1,0 +1,193 @@
+"""The journal: hash-chained events, written with everything that is derived from them in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from agent.domain import content_hash
+from agent.errors import AlreadyStarted, ApprovalNotValid, EpochMoved, JournalError, LeaseLost
+from agent.events import EVENT_VERSION, ActionStarted, Event, RunCreated, decode, encode
+from agent.ports import Committed, Condition, Intention, Stored
+from storage.database import Database, Tx
+from storage.flags import refuse_if_halted
+from storage.lease import Lease
+from storage.projections import project
+from storage.working import ActionRow, Working
+
+_ADD = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def header(
+    run: str, seq: int, kind: str, version: int, at: float, epoch: int, payload_hash: bytes, prev_hash: bytes
+) -> bytes:
+    """What a row's hash covers, as an RFC 8785 array; the payload only through its hash, so that it can be dropped."""
+    number = int(at) if at.is_integer() else at
+    parts = [run, seq, kind, version, number, epoch, payload_hash.hex(), prev_hash.hex()]
+    return json.dumps(parts, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def append(tx: Tx, run: str, events: Sequence[Event], *, work: Working | None = None) -> Committed:
+    """Append to a run inside a transaction, and project; raises UnknownRun, JournalError or AlreadyDecided.
+
+    `seq` and the previous hash are read and assigned here and nowhere else.
+    """
+    work = work or Working.load(tx, run)
+    stored: list[Stored] = []
+    for event in events:
+        row = work.run
+        seq = row.seq + 1 if row else 1
+        epoch = row.epoch if row else 0
+        if row is None and not isinstance(event, RunCreated):
+            work.live  # noqa: B018  # raises UnknownRun
+        try:
+            project(work, event, seq)
+        except sqlite3.IntegrityError as error:
+            raise JournalError(f"Run {run} has this already: {event.type} ({error}).") from error
+        payload = encode(event)
+        payload_hash = hashlib.sha256(payload.encode()).digest()
+        row = work.live
+        head = header(run, seq, event.type, EVENT_VERSION, tx.now, epoch, payload_hash, row.head)
+        digest = hashlib.sha256(head).digest()
+        tx.conn.execute(
+            _ADD, (run, seq, event.type, EVENT_VERSION, tx.now, epoch, payload, payload_hash, row.head, digest)
+        )  # fmt: skip
+        row.seq, row.head = seq, digest
+        stored.append(Stored(seq, tx.now, event))
+    work.flush()
+    return Committed(stored[0].seq if stored else work.live.seq + 1, tuple(stored))
+
+
+def keep_blobs(tx: Tx, blobs: Mapping[str, str]) -> None:
+    """Store bodies once each, by content hash; raises JournalError when a body is not what its hash says."""
+    for digest, body in blobs.items():
+        if content_hash(body) != digest:
+            raise JournalError(f"The body given as {digest} has another hash.")
+        tx.conn.execute(
+            "INSERT OR IGNORE INTO blobs VALUES (?, ?)", (bytes.fromhex(digest), body.encode("utf-8", "surrogatepass"))
+        )
+
+
+def read_events(conn: sqlite3.Connection, run: str, after: int = 0) -> tuple[Stored, ...]:
+    """The run's events with seq > after, in order."""
+    rows = conn.execute("SELECT seq, at, payload FROM events WHERE run = ? AND seq > ? ORDER BY seq", (run, after))
+    return tuple(Stored(seq, at, decode(payload)) for seq, at, payload in rows)
+
+
+def read_blob(conn: sqlite3.Connection, digest: str) -> str:
+    """A stored body; raises KeyError."""
+    try:
+        key = bytes.fromhex(digest)
+    except ValueError:
+        raise KeyError(digest) from None
+    row = conn.execute("SELECT body FROM blobs WHERE hash = ?", (key,)).fetchone()
+    if row is None:
+        raise KeyError(digest)
+    return str(row[0], "utf-8", "surrogatepass")
+
+
+class SqliteJournal:
+    """The agent's one way of writing: `commit`. Starts are fenced here, in the transaction that writes them."""
+
+    def __init__(self, db: Database, lease: Lease, *, kill_file: Path | None = None) -> None:
+        self._db = db
+        self._kill_file = kill_file
+        self.lease_token = lease.token
+
+    async def commit(
+        self, run: str, events: Sequence[Event], condition: Condition, *, blobs: Mapping[str, str] | None = None
+    ) -> Committed:
+        """Append events in one transaction, with the bodies they name.
+
+        Raises EpochMoved, LeaseLost, RunStopped, RunPaused, ApprovalNotValid, AlreadyStarted, AlreadyDecided, UnknownRun,
+        JournalError or StorageUnavailable; then nothing was written.
+        """
+
+        def write(tx: Tx) -> Committed:
+            work = Working.load(tx, run)
+            self._check(work, events, condition)
+            if blobs:
+                keep_blobs(tx, blobs)
+            return append(tx, run, events, work=work)
+
+        return await self._db.write(write)
+
+    async def read(self, run: str, after: int = 0) -> tuple[Stored, ...]:
+        """The run's events with seq > after, in order; empty when there are none."""
+        await asyncio.sleep(0)  # a long journal is decoded here: let the loop breathe between two of them
+        return self._db.read(lambda conn: read_events(conn, run, after))
+
+    async def blob(self, digest: str) -> str:
+        """A stored body; raises KeyError when retention dropped it or it never was."""
+        return self._db.read(lambda conn: read_blob(conn, digest))
+
+    def _check(self, work: Working, events: Sequence[Event], condition: Condition) -> None:
+        starts = {event.action for event in events if isinstance(event, ActionStarted)}
+        if not isinstance(condition, Intention):
+            if starts:
+                raise ApprovalNotValid("An action starts only under an intention that names it.")
+            return
+        self._check_lease(work.tx, condition.effect_s)
+        if condition.epoch != (work.run.epoch if work.run else 0):
+            raise EpochMoved
+        if starts - {condition.starts}:
+            raise ApprovalNotValid("An action starts only under an intention that names it.")
+        if condition.starts:
+            refuse_if_halted(work, self._kill_file)
+            _check_start(work, condition)
+
+    def _check_lease(self, tx: Tx, effect_s: float) -> None:
+        ours = (self.lease_token, tx.transport)
+        if effect_s:  # a successor waits for what is begun here
+            until = "UPDATE lease SET effects_until = max(effects_until, ?) WHERE token = ? AND expires_at > ?"
+            held = tx.conn.execute(until, (tx.transport + effect_s, *ours)).rowcount == 1
+        else:
+            held = (
+                tx.conn.execute("SELECT 1 FROM lease WHERE token = ? AND expires_at > ?", ours).fetchone() is not None
+            )
+        if not held:
+            raise LeaseLost
+
+
+def _check_start(work: Working, condition: Intention) -> None:
+    """Everything that must hold for this action to have its effect now; a yes is used up here (invariants 1 and 2)."""
+    item = work.action(condition.starts)
+    if item.phase in {"started", "finished"}:
+        raise AlreadyStarted
+    if item.phase not in {"allowed", "approved"} or item.digest != condition.digest:
+        raise ApprovalNotValid
+    if item.tier == "low":
+        if condition.consumes:
+            _consume(work, item, condition.consumes)
+    elif item.tier == "medium" and item.phase == "approved":
+        if item.resumed:
+            _check_used(work, item)
+        else:
+            _consume(work, item, condition.consumes)
+    else:
+        raise ApprovalNotValid("This action is for a person to do." if item.tier == "high" else None)
+
+
+def _consume(work: Working, item: ActionRow, approval: str) -> None:
+    used = work.tx.conn.execute(
+        "UPDATE approvals SET consumed_at = ? WHERE id = ? AND run = ? AND action = ? AND digest = ? AND epoch = ? "
+        "AND state = 'approved' AND consumed_at IS NULL AND start_before > ?",
+        (work.tx.now, approval, work.id, item.id, item.digest, work.live.epoch, work.tx.now),
+    )
+    if used.rowcount != 1:
+        raise ApprovalNotValid
+
+
+def _check_used(work: Working, item: ActionRow) -> None:
+    """An idempotent action of a dead process starts again on the yes that it used up the first time."""
+    row = work.tx.conn.execute(
+        "SELECT 1 FROM approvals WHERE id = ? AND run = ? AND action = ? AND digest = ? AND state = 'approved' "
+        "AND consumed_at IS NOT NULL",
+        (item.approval, work.id, item.id, item.digest),
+    ).fetchone()
+    if row is None:
+        raise ApprovalNotValid

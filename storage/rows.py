@@ -1,0 +1,113 @@
+"""Rows as frozen values, for those who decide and those who show."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import Any
+
+from agent.domain import Tier
+
+_APPROVAL = """SELECT a.id, a.run, a.action, c.tool, c.tier, a.digest, a.epoch, a.state, a.created_at, a.expires_at,
+  a.timeout_s, coalesce(a.delivered_at, 0.0), coalesce(a.decided_at, 0.0), a.decided_by, a.reason,
+  coalesce(a.start_before, 0.0), coalesce(a.reason_until, 0.0), coalesce(a.consumed_at, 0.0), a.quorum, a.self_approved,
+  a.because, r.requester, r.team, a.deciders_json FROM approvals a JOIN actions c ON c.run = a.run AND c.id = a.action
+  JOIN runs r ON r.id = a.run"""
+_TAKEOVER = """SELECT t.id, t.run, t.action, c.tool, t.state, t.cause, t.opened_at, t.give_up_at, t.claimed_by, t.claim_token,
+  coalesce(t.claimed_at, 0.0), coalesce(t.claim_until, 0.0), coalesce(t.reminded_at, 0.0), coalesce(t.escalated_at, 0.0),
+  coalesce(t.closed_at, 0.0), t.closed_by, t.what, t.reference, t.evidence, t.epoch, r.requester, r.team, t.deciders_json
+  FROM takeovers t JOIN actions c ON c.run = t.run AND c.id = t.action JOIN runs r ON r.id = t.run"""
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRow:
+    """An approval as it stands. Business seconds; 0 means "not yet"."""
+
+    id: str
+    run: str
+    action: str
+    tool: str
+    tier: Tier
+    digest: str
+    epoch: int
+    state: str
+    created_at: float
+    expires_at: float
+    timeout_s: float
+    delivered_at: float
+    decided_at: float
+    decided_by: str
+    reason: str
+    start_before: float
+    reason_until: float
+    consumed_at: float
+    quorum: int
+    self_approved: bool
+    because: str
+    requester: str
+    team: str
+    deciders: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TakeoverRow:
+    """A takeover as it stands. Business seconds; 0 means "not yet"."""
+
+    id: str
+    run: str
+    action: str
+    tool: str
+    state: str
+    cause: str
+    opened_at: float
+    give_up_at: float
+    claimed_by: str
+    claim_token: str
+    claimed_at: float
+    claim_until: float
+    reminded_at: float
+    escalated_at: float
+    closed_at: float
+    closed_by: str
+    what: str
+    reference: str
+    evidence: str
+    epoch: int
+    requester: str
+    team: str
+    deciders: tuple[str, ...]
+
+
+def approval_rows(conn: sqlite3.Connection, where: str, values: tuple[object, ...]) -> tuple[ApprovalRow, ...]:
+    """Approvals that a constant condition over `a` (approvals), `c` (actions) and `r` (runs) selects."""
+    return tuple(_approval(*row) for row in conn.execute(f"{_APPROVAL} {where}", values))
+
+
+def takeover_rows(conn: sqlite3.Connection, where: str, values: tuple[object, ...]) -> tuple[TakeoverRow, ...]:
+    """Takeovers that a constant condition over `t` (takeovers), `c` (actions) and `r` (runs) selects."""
+    return tuple(_takeover(*row) for row in conn.execute(f"{_TAKEOVER} {where}", values))
+
+
+def _approval(*row: Any) -> ApprovalRow:  # noqa: ANN401  # the columns are the fields, in their order
+    values = list(row)
+    values[4] = Tier(row[4] or Tier.HIGH)
+    values[19] = bool(row[19])
+    values[23] = tuple(json.loads(row[23]))
+    return ApprovalRow(*values)
+
+
+def _takeover(*row: Any) -> TakeoverRow:  # noqa: ANN401  # the columns are the fields, in their order
+    values = list(row)
+    values[22] = tuple(json.loads(row[22]))
+    return TakeoverRow(*values)
+
+
+def find_approval(conn: sqlite3.Connection, approval: str) -> ApprovalRow | None:
+    """One approval, or None."""
+    return next(iter(approval_rows(conn, "WHERE a.id = ?", (approval,))), None)
+
+
+def find_takeover(conn: sqlite3.Connection, takeover: str) -> TakeoverRow | None:
+    """One takeover, or None."""
+    return next(iter(takeover_rows(conn, "WHERE t.id = ?", (takeover,))), None)

@@ -1,0 +1,170 @@
+"""Decisions on takeovers: claim, release, close, and the sweep that reminds, escalates and gives up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+from agent.domain import Principal, TakeoverState
+from agent.errors import AlreadyDecided, DecisionError, NotClaimed, NotEntitled, OwnRequest, UnknownSubject
+from agent.events import (
+    CoRequesterAdded,
+    Event,
+    TakeoverClaimed,
+    TakeoverClosed,
+    TakeoverReleased,
+    TakeoverReminded,
+)
+from agent.ports import Ids
+from storage.approvals import Entitlement
+from storage.audit import refused
+from storage.database import Database, Tx
+from storage.journal import append
+from storage.projections import ESCALATE_AFTER_S
+from storage.rows import TakeoverRow, find_takeover, takeover_rows
+from storage.working import is_co_requester
+
+T = TypeVar("T")
+Ending = Literal["done", "handed_back", "aborted"]
+CLAIM_S = 1800.0
+
+
+class TakeoverDecisions:
+    """Decisions on takeovers, each in one transaction."""
+
+    def __init__(self, db: Database, ids: Ids, entitlement: Entitlement) -> None:
+        self._db = db
+        self._ids = ids
+        self._entitlement = entitlement
+
+    async def claim(self, takeover: str, principal: Principal) -> TakeoverRow:
+        """Have it for 30 minutes; claiming what one has already changes nothing.
+
+        Raises UnknownSubject, AlreadyDecided, NotEntitled, OwnRequest or StorageUnavailable.
+        """
+
+        def write(tx: Tx) -> TakeoverRow | DecisionError:
+            row = find_takeover(tx.conn, takeover)
+            if row is None:
+                return _refuse(tx, UnknownSubject(), principal, takeover)
+            if is_co_requester(tx.conn, row.run, principal):
+                return _refuse(tx, OwnRequest(), principal, takeover)
+            if principal.key not in row.deciders or not self._entitlement.may_decide(principal, row):
+                return _refuse(tx, NotEntitled(), principal, takeover)
+            if TakeoverState(row.state).is_final:
+                return AlreadyDecided(state=row.state, by=row.closed_by, at=row.closed_at)
+            events: list[Event] = []
+            if row.state == TakeoverState.CLAIMED:
+                if row.claim_until > tx.now:
+                    taken = AlreadyDecided(state=row.state, by=row.claimed_by, at=row.claimed_at)
+                    return row if row.claimed_by == principal.key else taken
+                events.append(TakeoverReleased(takeover=takeover, by=row.claimed_by, at=tx.now, why="lapsed"))
+            token = self._ids.new("claim")
+            until = tx.now + CLAIM_S
+            events.append(
+                TakeoverClaimed(takeover=takeover, by=principal, claim_token=token, at=tx.now, until=until)
+            )  # fmt: skip
+            append(tx, row.run, events)
+            return find_takeover(tx.conn, takeover) or row
+
+        return await self._take(write)
+
+    async def release(self, takeover: str, principal: Principal, token: str) -> TakeoverRow:
+        """Give a claim up; raises UnknownSubject, AlreadyDecided, NotClaimed or StorageUnavailable."""
+
+        def write(tx: Tx) -> TakeoverRow | DecisionError:
+            row = _claimed(tx, takeover, principal, token)
+            if isinstance(row, DecisionError):
+                return row
+            released = TakeoverReleased(takeover=takeover, by=principal.key, at=tx.now, why="released")
+            append(tx, row.run, (released,))
+            return find_takeover(tx.conn, takeover) or row
+
+        return await self._take(write)
+
+    async def close_takeover(
+        self,
+        takeover: str,
+        principal: Principal,
+        state: Ending,
+        *,
+        token: str,
+        what: str = "",
+        reference: str = "",
+        evidence: str = "",
+    ) -> TakeoverRow:
+        """End it as its claimer: done, handed back (the run's epoch moves, the author joins the requesters) or aborted.
+
+        Raises UnknownSubject, AlreadyDecided, NotClaimed or StorageUnavailable.
+        """
+
+        def write(tx: Tx) -> TakeoverRow | DecisionError:
+            row = _claimed(tx, takeover, principal, token)
+            if isinstance(row, DecisionError):
+                return row
+            (epoch,) = tx.conn.execute("SELECT epoch FROM runs WHERE id = ?", (row.run,)).fetchone()
+            events: list[Event] = []
+            if state == "handed_back":
+                epoch += 1
+                events.append(CoRequesterAdded(principal=principal, cause="hand_back"))
+            closed = TakeoverClosed(
+                takeover=takeover,
+                state=state,
+                at=tx.now,
+                by=principal.key,
+                what=what,
+                reference=reference,
+                evidence=evidence,
+                epoch=epoch,
+            )
+            append(tx, row.run, (*events, closed))
+            return find_takeover(tx.conn, takeover) or row
+
+        return await self._take(write)
+
+    async def sweep_takeovers(self, now: float, limit: int = 500) -> int:
+        """One batch: claims lapse, open ones are reminded of, escalated and, after their limit, aborted by nobody."""
+        query = "SELECT 1 FROM takeovers WHERE next_at <= ? LIMIT 1"
+        if not self._db.read(lambda conn: conn.execute(query, (now,)).fetchone()):
+            return 0
+
+        def write(tx: Tx) -> int:
+            due = takeover_rows(tx.conn, "WHERE t.next_at <= ? ORDER BY t.next_at LIMIT ?", (now, limit))
+            for row in due:
+                append(tx, row.run, (_overdue(row, now),))
+            return len(due)
+
+        return await self._db.write(write)
+
+    async def _take(self, write: Callable[[Tx], T | DecisionError]) -> T:
+        """A refusal is returned and not raised in the transaction, so that its audit row is kept."""
+        result = await self._db.write(write)
+        if isinstance(result, DecisionError):
+            raise result
+        return result
+
+
+def _overdue(row: TakeoverRow, now: float) -> Event:
+    if row.state == TakeoverState.CLAIMED:
+        return TakeoverReleased(takeover=row.id, by=row.claimed_by, at=now, why="lapsed")
+    if row.give_up_at <= now:
+        limit = "Nobody took it over in time."
+        return TakeoverClosed(takeover=row.id, state="aborted", at=now, what=limit, epoch=row.epoch)
+    return TakeoverReminded(takeover=row.id, at=now, escalated=row.opened_at + ESCALATE_AFTER_S <= now)
+
+
+def _claimed(tx: Tx, takeover: str, principal: Principal, token: str) -> TakeoverRow | DecisionError:
+    """The takeover when this person has it under this token; else the refusal."""
+    row = find_takeover(tx.conn, takeover)
+    if row is None:
+        return _refuse(tx, UnknownSubject(), principal, takeover)
+    if TakeoverState(row.state).is_final:
+        return AlreadyDecided(state=row.state, by=row.closed_by, at=row.closed_at)
+    if row.state != TakeoverState.CLAIMED or row.claimed_by != principal.key or row.claim_token != token:
+        return _refuse(tx, NotClaimed(), principal, takeover)
+    return row
+
+
+def _refuse(tx: Tx, error: DecisionError, principal: Principal, subject: str) -> DecisionError:
+    refused(tx, kind=error.code.lower(), principal=principal.key, subject=subject)
+    return error
