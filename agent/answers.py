@@ -22,15 +22,15 @@ def report(state: RunState, opening: str = "") -> str:
     lines = [opening or _opening(state)]
     done = [item for item in state.actions.values() if item.outcome in {Outcome.SUCCEEDED, Outcome.DONE_BY_HUMAN}]
     if done:
-        lines += ["", "*Done*", *(f"• {_line(item)}" for item in done)]
+        lines += ["", "**Done**", *(f"- {_line(item)}" for item in done)]
     missing = [item for item in state.actions.values() if item.outcome in _NOT_DONE]
     for outcome, word in _NOT_DONE.items():
         of_kind = [item for item in missing if item.outcome is outcome]
         if of_kind:
-            lines += ["", f"*{word}*", *(f"• {_line(item)}" for item in of_kind)]
+            lines += ["", f"**{word}**", *(f"- {_line(item)}" for item in of_kind)]
     skipped = _skipped(state)
     if skipped:
-        lines += ["", "*Not begun*", *(f"• {instruction}" for instruction in skipped)]
+        lines += ["", "**Not begun**", *(f"- {instruction}" for instruction in skipped)]
     return "\n".join(lines)
 
 

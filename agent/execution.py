@@ -9,7 +9,14 @@ from typing import Any
 from agent import events as ev
 from agent.domain import ApprovalState, Outcome
 from agent.equipment import Box, Equipment
-from agent.errors import PreviewMismatch, SandboxUnavailable, ToolError, ToolNotAllowed, ToolTimedOut
+from agent.errors import (
+    PreviewMismatch,
+    SandboxUnavailable,
+    StorageUnavailable,
+    ToolError,
+    ToolNotAllowed,
+    ToolTimedOut,
+)
 from agent.gate import may_start
 from agent.ports import Fact, Intention
 from agent.proposing import SUMMARY_CHARACTERS, Call, Proposer, worker_of
@@ -19,6 +26,7 @@ from agent.supervisor import StartAction
 from agent.tools.base import Preview, Tool, ToolResult
 
 ASK_AGAIN_LIMIT = 2
+RECORD_AGAIN_S = 0.5
 
 
 class Executor:
@@ -70,7 +78,17 @@ class Executor:
         events: list[ev.Event] = [finished]
         if finished.code == PreviewMismatch.code:
             events += await self._again_with_new_preview(box.state, item)
-        await box.commit(events, Fact(), blobs)
+        await self._record(box, events, blobs)
+
+    async def _record(self, box: Box, events: list[ev.Event], blobs: dict[str, str]) -> None:
+        """Write down what happened; it did happen, so a disk that is full for a while is waited for."""
+        while True:
+            try:
+                await box.commit(events, Fact(), blobs)
+            except StorageUnavailable:
+                await self._kit.sleep(RECORD_AGAIN_S)
+            else:
+                return
 
     async def _ask_again(self, box: Box, item: ActionState, rating: Rating, because: str) -> None:
         withdrawn: list[ev.Event] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.domain import Tier
@@ -71,6 +71,7 @@ class MemoryJournal:
     blobs: dict[str, str] = field(default_factory=dict[str, str])
     states: dict[str, RunState] = field(default_factory=dict[str, RunState])
     consumed: set[str] = field(default_factory=set[str])
+    written: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def commit(
         self, run: str, events: Sequence[Event], condition: Condition, *, blobs: Mapping[str, str] | None = None
@@ -87,6 +88,7 @@ class MemoryJournal:
         self.blobs.update(blobs or {})
         if isinstance(condition, Intention) and condition.consumes:
             self.consumed.add(condition.consumes)
+        self.written.set()
         return Committed(first, stored)
 
     def _check(self, state: RunState, condition: Intention) -> None:
@@ -122,6 +124,12 @@ class MemoryJournal:
     async def blob(self, digest: str) -> str:
         """A body."""
         return self.blobs[digest]
+
+    async def reached(self, run: str, holds: Callable[[RunState], bool]) -> None:
+        """Wait until something holds of a run."""
+        while not holds(self.states.get(run) or RunState(run=run)):
+            self.written.clear()
+            await self.written.wait()
 
     def append(self, run: str, *events: Event) -> None:
         """What another writer (a click, the sweep) would append."""

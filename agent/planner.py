@@ -179,7 +179,7 @@ class Planner:
         if plan is not None:
             return ev.PlanMade(plan=plan)
         why = "No model could be reached" if self._limits.chain else "No model is configured"
-        examples = "\n".join(f"• {example}" for example in self._kit.runbooks.examples[:6])
+        examples = "\n".join(f"- {example}" for example in self._kit.runbooks.examples[:6])
         return ev.PlanFailed(
             reason=f"{why}, and no runbook fits this task. Without a model I can do, for example:\n{examples}"
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from pydantic import ValidationError
 
@@ -40,19 +40,21 @@ class Proposer:
         self._kit = equipment
 
     async def propose_scripted(self, box: Box, move: ProposeScripted) -> None:
-        """Render one call of the runbook's script and propose it."""
+        """Render calls of the runbook's script and propose them, all in one commit."""
         state = box.state
         assert state.plan is not None  # noqa: S101  # a step without a plan is no state
-        planned = state.plan.steps[state.steps[move.step].planned]
-        script = planned.script[move.index]
-        call = Call(move.step, move.index, script.tool, {}, script.rationale, script.id)
-        try:
-            arguments = render(script.arguments, await self.known(state))
-        except ConfigurationError as error:
-            events = self._refused(state, call, {}, BadArguments.code, str(error))
-        else:
-            call = Call(move.step, move.index, script.tool, arguments, script.rationale, script.id)
-            events = await self.propose(state, call)
+        script = state.plan.steps[state.steps[move.step].planned].script
+        known = await self.known(state)
+        events: list[ev.Event] = []
+        for index in range(move.start, move.stop):
+            wanted = script[index]
+            call = Call(move.step, index, wanted.tool, {}, wanted.rationale, wanted.id)
+            try:
+                arguments = render(wanted.arguments, known)
+            except ConfigurationError as error:
+                events += self._refused(state, call, {}, BadArguments.code, str(error))
+            else:
+                events += await self.propose(state, replace(call, arguments=arguments))
         await box.commit(events, Intention(epoch=state.epoch))
 
     async def known(self, state: RunState) -> dict[str, Any]:
@@ -72,9 +74,10 @@ class Proposer:
         """The events of one proposal: the action, and its refusal when it cannot even be rated."""
         plain: dict[str, Any] = {}
         try:
-            if not isinstance(call.arguments, dict):
+            given: object = call.arguments
+            if not isinstance(given, dict):
                 raise BadArguments("The arguments are no JSON object.")
-            raw: dict[str, Any] = {str(key): value for key, value in call.arguments.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  # any JSON
+            raw = cast("dict[str, Any]", given)
             if kind := self._kit.find_secret(canonical(raw).decode() + call.rationale):
                 call = Call(call.step, call.turn, call.tool, {}, "", call.call_id)
                 raise SecretInArguments(f"The arguments hold what looks like {kind}; write secret:NAME instead.")

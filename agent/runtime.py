@@ -7,7 +7,7 @@ move is possible: a run that waits for people is a row, not a task.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import structlog
 
@@ -26,9 +26,11 @@ from agent.errors import (
 )
 from agent.execution import Executor
 from agent.planner import Planner
-from agent.ports import ChatModel, Committed, Condition, Fact, Intention, Journal
+from agent.ports import ChatModel, Intention
 from agent.proposing import Proposer
 from agent.rating import Rater
+from agent.recovery import settle
+from agent.runbox import RunBox
 from agent.state import RunState, fold
 from agent.supervisor import (
     AskWorker,
@@ -51,39 +53,6 @@ RETRY_AFTER_STORAGE_S = 1.0
 FAILURES_A_MOVE = 3
 
 _log = structlog.get_logger(__name__)
-
-
-class _Box:
-    """The newest state of one run and the way to write to it."""
-
-    def __init__(self, run: str, journal: Journal, state: RunState) -> None:
-        self.run, self._journal, self.state = run, journal, state
-        self.money = asyncio.Lock()
-
-    async def commit(
-        self, events: Sequence[ev.Event], condition: Condition, blobs: Mapping[str, str] | None = None
-    ) -> Committed:
-        """Append and fold; a cancellation waits until it is known what was written, and is raised then."""
-        write = asyncio.ensure_future(self._journal.commit(self.run, events, condition, blobs=blobs))
-        try:
-            committed = await asyncio.shield(write)
-        except asyncio.CancelledError:
-            await self._fold(await write)
-            raise
-        await self._fold(committed)
-        return committed
-
-    async def _fold(self, committed: Committed) -> None:
-        if committed.first_seq == self.state.seq + 1:
-            self.state = fold(self.run, committed.events, self.state)
-        else:
-            await self.catch_up()
-
-    async def catch_up(self) -> None:
-        """Fold what others appended: votes, deadlines, stops."""
-        stored = await self._journal.read(self.run, self.state.seq)
-        # Another commit of this run may have been folded while this read was under way.
-        self.state = fold(self.run, (item for item in stored if item.seq > self.state.seq), self.state)
 
 
 class Runtime:
@@ -127,34 +96,12 @@ class Runtime:
     async def recover(self, runs: Iterable[str]) -> None:
         """Once after gaining the lease: settle what a dead process left in flight, then wake (DESIGN.md §3.8)."""
         for run in runs:
-            box = _Box(run, self._kit.journal, RunState(run=run))
+            box = RunBox(run, self._kit.journal)
             await box.catch_up()
             if box.state.status.is_final:
                 continue
-            await self._settle(box)
+            await settle(box, self._rater, foreign_to=self._kit.journal.lease_token)
             self.wake(run)
-
-    async def _settle(self, box: _Box) -> None:
-        facts: list[ev.Event] = [
-            ev.ModelCallFailed(
-                call=call.id, code="INTERRUPTED", detail="The process died.", retryable=True,
-                cost_micro_usd=call.reserved,
-            )
-            for call in box.state.calls.values()
-            if call.phase == "started"
-        ]  # fmt: skip
-        unknown: list[str] = []
-        for item in box.state.actions.values():
-            if item.phase != "started" or item.lease_token == self._kit.journal.lease_token:
-                continue
-            if item.action.idempotent and not item.approval:
-                facts.append(ev.ActionResumed(action=item.action.id))
-            else:
-                unknown.append(item.action.id)
-        if facts:
-            await box.commit(facts, Fact())
-        for action in unknown:
-            await box.commit(self._rater.unknown(box.state, box.state.actions[action]), Fact())
 
     async def close(self, grace_s: float = 5.0) -> None:
         """Start nothing new, let what runs end for `grace_s` real seconds, then cancel the rest."""
@@ -173,7 +120,7 @@ class Runtime:
     async def _drive(self, run: str) -> None:
         log = _log.bind(run_id=run)
         dirty = self._dirty[run]
-        box = _Box(run, self._kit.journal, RunState(run=run))
+        box = RunBox(run, self._kit.journal)
         flying: dict[Move, asyncio.Task[None]] = {}
         try:
             await self._loop(box, dirty, flying)
@@ -200,7 +147,7 @@ class Runtime:
         timer = asyncio.get_running_loop().call_later(seconds, fire)
         self._timers.add(timer)
 
-    async def _loop(self, box: _Box, dirty: asyncio.Event, flying: dict[Move, asyncio.Task[None]]) -> None:
+    async def _loop(self, box: RunBox, dirty: asyncio.Event, flying: dict[Move, asyncio.Task[None]]) -> None:
         failures: dict[Move, int] = {}
         paused: set[Move] = set()
         await box.catch_up()
@@ -224,7 +171,7 @@ class Runtime:
                 await self._landed(box, move, flying.pop(move), failures, paused)
 
     async def _landed(
-        self, box: _Box, move: Move, task: asyncio.Task[None], failures: dict[Move, int], paused: set[Move]
+        self, box: RunBox, move: Move, task: asyncio.Task[None], failures: dict[Move, int], paused: set[Move]
     ) -> None:
         try:
             task.result()
@@ -234,21 +181,27 @@ class Runtime:
         except (EpochMoved, AlreadyStarted, ApprovalNotValid, AlreadyDecided):
             await box.catch_up()
             await self._count(box, move, failures)
-        except (StorageUnavailable, LeaseLost):
+        except StorageUnavailable:
+            # What flies goes on and keeps its result until it can be written; this move is tried again then.
+            paused.add(move)
+            self._later(box.run, RETRY_AFTER_STORAGE_S)
+        except LeaseLost:
             raise
         except asyncio.CancelledError:
             await box.catch_up()
         except Exception:  # noqa: BLE001  # logged with its trace; the run ends partial instead of the process
             _log.exception("a move failed", run_id=box.run, move=type(move).__name__)
             await box.catch_up()
+            if isinstance(move, StartAction):
+                await settle(box, self._rater, only=move.action)
             await self._count(box, move, failures)
 
-    async def _count(self, box: _Box, move: Move, failures: dict[Move, int]) -> None:
+    async def _count(self, box: RunBox, move: Move, failures: dict[Move, int]) -> None:
         failures[move] = failures.get(move, 0) + 1
         if failures[move] >= FAILURES_A_MOVE and not box.state.status.is_final:
             await self._planner.finish(box, Finish(RunStatus.PARTIAL, "INTERNAL"))
 
-    async def _perform(self, box: _Box, move: Move) -> None:
+    async def _perform(self, box: RunBox, move: Move) -> None:
         match move:
             case Begin():
                 version = self._kit.policy().version

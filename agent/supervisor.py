@@ -74,10 +74,11 @@ class AskWorker:
 
 @dataclass(frozen=True, slots=True)
 class ProposeScripted:
-    """Propose one call of a runbook's script."""
+    """Propose the calls `start … stop - 1` of a runbook's script, in one commit."""
 
     step: int
-    index: int
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,14 +236,14 @@ def _script(
 ) -> tuple[Move, ...]:  # fmt: skip
     proposed = len(items)
     if planned.together and proposed < len(planned.script):
-        return tuple(ProposeScripted(step.number, index) for index in range(proposed, len(planned.script)))
+        return (ProposeScripted(step.number, proposed, len(planned.script)),)
     if waiting:
         return ()
     bad = next((item for item in items if item.outcome not in {Outcome.SUCCEEDED, Outcome.DONE_BY_HUMAN}), None)
     if bad is not None:
         return (CloseStep(step.number, "blocked", f"{bad.action.tool}: {bad.outcome}"),)
     if proposed < len(planned.script):
-        return (ProposeScripted(step.number, proposed),)
+        return (ProposeScripted(step.number, proposed, proposed + 1),)
     return (CloseStep(step.number, "done", planned.expected or planned.instruction),)
 
 

@@ -16,7 +16,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from agent.clock import RandomIds, SystemClock
 from agent.domain import Principal, Tier
 from agent.equipment import Equipment
-from agent.errors import ConfigurationError
+from agent.errors import ConfigurationError, ModelError
 from agent.model import WireModel, chain_from
 from agent.policy import People, Policy, load_policy
 from agent.ports import ChatModel, Clock
@@ -34,6 +34,7 @@ from agent.tools.registry import Registry, default_tools
 from bot.blocks.message import Look
 from bot.blocks.render import Renderer
 from bot.channels import Channels, find_channels
+from bot.checks import check_tokens, known_secrets, prepare_folders
 from bot.config import Settings
 from bot.deadlines import Deadlines
 from bot.delivery import Delivery
@@ -92,6 +93,7 @@ class App:
     delivery: Delivery | None = None
     link: SocketLink | None = None
     services: Services | None = None
+    wire: WireModel | None = None
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
     @property
@@ -142,6 +144,8 @@ class App:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        if self.wire is not None:
+            await self.wire.aclose()
         await self.keeper.stop()
         await self.web.stop()
         await self.db.close()
@@ -187,7 +191,7 @@ class _Builder:
         self.ids = RandomIds()
         self.metrics = Metrics()
         self.telemetry = configure_tracing(environment, metadata.version("secondkey"))
-        self.known = _known_secrets(settings, environment)
+        self.known = known_secrets(settings, environment)
         self.app: App | None = None
 
     def redact(self, text: str) -> str:
@@ -195,11 +199,11 @@ class _Builder:
 
     async def build(self, stop: asyncio.Event) -> App | None:
         settings = self.settings
-        self._check_tokens()
+        check_tokens(settings, over_http=self.over_http)
         policy = self._policy()
         runbooks = Runbooks.load(settings.runbooks)
         chain = self.model.chain if self.model is not None else chain_from(self.environment)
-        _make_folder(settings)
+        prepare_folders(settings)
         client = AsyncWebClient(
             token=settings.slack_bot_token.get_secret_value(),
             base_url=settings.slack_api_url,
@@ -293,6 +297,9 @@ class _Builder:
             clock=self.clock,
             breakers=Breakers(self.clock),
         )
+        if isinstance(model, WireModel) and chain:
+            app.wire = model
+            app.tasks.append(asyncio.create_task(_warm_up(model), name="models"))
         limits = Limits(chain=chain, micro_usd=int(settings.budget_usd * 1_000_000))
         app.runtime = Runtime(equipment, model, limits)
         app.db.subscribe("run", app.runtime.wake)
@@ -393,42 +400,10 @@ class _Builder:
         admins = tuple(dict.fromkeys((*policy.people.admins, *self.settings.admins)))
         return replace(policy, people=People(approvers=approvers, admins=admins))
 
-    def _check_tokens(self) -> None:
-        settings = self.settings
-        needed = {"SLACK_BOT_TOKEN": settings.slack_bot_token}
-        needed |= (
-            {"SLACK_SIGNING_SECRET": settings.slack_signing_secret}
-            if self.over_http
-            else {"SLACK_APP_TOKEN": settings.slack_app_token}
-        )
-        missing = [name for name, value in needed.items() if not value.get_secret_value()]
-        if missing:
-            raise ConfigurationError(
-                f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set.",
-                fix="Copy it from your app's settings on Slack into the environment; see README.md.",
-            )
 
-
-def _known_secrets(settings: Settings, environment: Mapping[str, str]) -> dict[str, str]:
-    """Name to value of every secret that this process holds, so that it can be kept out of sight."""
-    named = {
-        "SLACK_BOT_TOKEN": settings.slack_bot_token.get_secret_value(),
-        "SLACK_APP_TOKEN": settings.slack_app_token.get_secret_value(),
-        "SLACK_SIGNING_SECRET": settings.slack_signing_secret.get_secret_value(),
-    }
-    keys = {name: value for name, value in environment.items() if name.endswith(("_API_KEY", "_TOKEN", "_SECRET"))}
-    return {name: value for name, value in {**keys, **named}.items() if value}
-
-
-def _make_folder(settings: Settings) -> None:
+async def _warm_up(model: WireModel) -> None:
+    """Import providers and prices beside the start, so that the first call does not pay for it."""
     try:
-        settings.data.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"The data folder {settings.data} cannot be made: {error.strerror}.", fix="Set `data` to another folder."
-        ) from error
-    if not settings.project.is_dir():
-        raise ConfigurationError(f"The project {settings.project} is not a folder.", fix="Set `project`.")
-    for name, path in settings.databases.items():
-        if not path.is_file():
-            raise ConfigurationError(f"The database {name!r} is not at {path}.", fix="Mend [databases].")
+        await model.prepare()
+    except ModelError as error:
+        _log.warning("model_not_usable", error=str(error))

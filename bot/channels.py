@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import ClientError
 from slack_sdk.errors import SlackApiError
@@ -50,14 +50,15 @@ async def _search(client: AsyncWebClient, wanted: set[str]) -> dict[str, dict[st
     found: dict[str, dict[str, Any]] = {}
     cursor = ""
     for _ in range(MOST_PAGES):
-        answer: Any = await client.conversations_list(  # pyright: ignore[reportUnknownMemberType]  # untyped in the SDK
+        answer = await cast("Any", client).conversations_list(  # the SDK types its methods only in part
             types="public_channel,private_channel", exclude_archived=True, limit=PAGE, cursor=cursor or None
         )
         for channel in answer.get("channels", []):
             for key in (str(channel.get("name", "")), str(channel.get("id", ""))):
                 if key in wanted:
                     found[key] = channel
-        cursor = str((answer.get("response_metadata") or {}).get("next_cursor") or "")
+        paging: dict[str, Any] = answer.get("response_metadata") or {}
+        cursor = str(paging.get("next_cursor") or "")
         if not cursor or found.keys() >= wanted:
             break
     return found

@@ -88,7 +88,7 @@ _SLACK_NAMES = {
 }
 
 
-def load_settings(path: Path | None, environment: dict[str, str], **given: Any) -> Settings:
+def load_settings(path: Path | None, environment: dict[str, str], **given: object) -> Settings:
     """Read the file (when there is one) and the environment; raises ConfigurationError with the place and the fix.
 
     Relative paths in the file are relative to the file.

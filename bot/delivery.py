@@ -213,7 +213,7 @@ class Delivery:
                 if fault.kind not in {Kind.MISSING, Kind.UNREACHABLE}:
                     raise
                 self._log.warning("message_gone", key=key, error=fault.error)
-                again = self._render(row, False)  # noqa: FBT003  # a Protocol of two positions
+                again = self._render(replace(row, ts=""), False)  # noqa: FBT003  # a Protocol of two positions
                 await self._post(
                     replace(row, ts="", channel="" if row.kind in self._render.channels else row.channel),
                     again or rendered,

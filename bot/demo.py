@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fcntl
 import os
-import shutil
 import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from pydantic import SecretStr, ValidationError
 
-from agent.errors import ConfigurationError, ToolFailed
+from agent.errors import ConfigurationError
 from agent.model import chain_from
 from agent.runbooks import Runbooks
 from agent.sandbox.select import choose
 from agent.secrets import redact
-from agent.tools.listing import list_project
 from bot.app import App
 from bot.config import Settings
+from bot.demo_place import RUNBOOKS, Place, alone, prepare
 from bot.observability import configure_logging
-from bot.shop import make_shop
 from bot.tour import Tour
 from simulator.driver import Driver
 from simulator.server import Simulator
@@ -35,13 +30,10 @@ from simulator.server import Simulator
 DEFAULT_DATA = Path(".secondkey") / "demo"
 DEFAULT_PORT = 3700
 APPROVERS, ADMINS = ("U0OMAR", "U0INES"), ("U0OMAR",)
-RUNBOOKS = Path(__file__).with_name("demo_runbooks.toml")
 TOUR_RATE = 120.0
 """Business seconds a real second on the tour: 30 minutes without an answer last 15 s."""
 RUNS_AN_HOUR = 500
 """Whoever tries things out is not to be stopped by the quota that a team needs."""
-MOST_BYTES = 256 * 1_048_576
-_LOCK = "demo.lock"
 _KEYS = ("SECONDKEY_MODELS", "ANTHROPIC_API_KEY", "OPENAI_API_KEY")
 _TIERS = ("low", "medium", "medium", "high")
 """Of the suggested tasks, in order."""
@@ -78,114 +70,17 @@ class DemoOptions:
         return self.clock_rate if self.clock_rate is not None else TOUR_RATE if self.tour else 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a demonstration works."""
-
-    data: Path
-    origin: Path
-    """The project as it was named."""
-    project: Path
-    """What agents read and change: the copy, or the origin itself."""
-    shop: Path
-
-    @property
-    def log(self) -> Path:
-        """Everything that would be noise in a terminal."""
-        return self.data / "secondkey.log"
-
-
 def run(options: DemoOptions) -> int:
-    """Demonstrate until Ctrl-C (0), or play the tour (0 when all was as expected, else 1); raises ConfigurationError."""
+    """Demonstrate until Ctrl-C (0), or play the tour (0 when all was as expected, else 1).
+
+    Raises ConfigurationError.
+    """
     environment = {key: value for key, value in os.environ.items() if not options.tour or key not in _KEYS}
     data = (options.data or DEFAULT_DATA).resolve()
-    with _alone(data, fresh=options.data is None, tour=options.tour):
-        place = prepare(options, data)
+    with alone(data, fresh=options.data is None, tour=options.tour):
+        place = prepare(options.project, data, in_place=options.in_place)
         configure_logging(redact, file=place.log)
         return asyncio.run(_demonstrate(options, place, environment))
-
-
-@contextmanager
-def _alone(data: Path, *, fresh: bool, tour: bool) -> Iterator[None]:
-    """Hold the data folder, emptied when `fresh`; raises ConfigurationError when it is another's or in use."""
-    lock = data / _LOCK
-    held = any(data.iterdir()) if data.is_dir() else False
-    if held and not lock.exists():
-        raise ConfigurationError(f"{data} is not empty and no demo made it.", fix="Name a new folder with --data.")
-    if held and tour and not fresh:
-        raise ConfigurationError("The tour begins with untouched files.", fix="Name a new folder with --data, or none.")
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
-    except OSError as error:
-        raise ConfigurationError(
-            f"The data folder {data} cannot be used: {error.strerror}.", fix="Name another one with --data."
-        ) from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ConfigurationError(
-                f"A demo works in {data} already.", fix="End that one, or name another folder with --data."
-            ) from error
-        if fresh:
-            _empty(data)
-        (data / ".gitignore").write_text("*\n", encoding="utf-8")
-        yield
-
-
-def _empty(data: Path) -> None:
-    for path in data.iterdir():
-        if path.name == _LOCK:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-def prepare(options: DemoOptions, data: Path) -> Place:
-    """Make the shop and the copy of the project unless they are there; raises ConfigurationError."""
-    origin = (options.project or _this_project()).resolve()
-    if not origin.is_dir():
-        raise ConfigurationError(f"The project {origin} is not a folder.", fix="Name a folder with --project.")
-    project = origin if options.in_place else data / "project"
-    if not project.exists():
-        _copy(origin, project, data)
-    return Place(data=data, origin=origin, project=project, shop=make_shop(data / "shop.db"))
-
-
-def _this_project() -> Path:
-    """The checkout that this code runs from, else the current folder."""
-    checkout = Path(__file__).resolve().parent.parent
-    return checkout if (checkout / "pyproject.toml").is_file() and (checkout / "simulator").is_dir() else Path.cwd()
-
-
-def _copy(origin: Path, project: Path, data: Path) -> None:
-    """Copy what git lists, as a git work tree of its own, so that `git diff` there shows what an agent changed."""
-    git = shutil.which("git")
-    if git is None and any((folder / ".git").exists() for folder in (origin, *origin.parents, *data.parents)):
-        raise ConfigurationError("The project is kept in git, and git is not installed.", fix="apt-get install git")
-    try:
-        paths = [path for path in list_project(origin) if not (origin / path).is_relative_to(data)]
-    except ToolFailed as error:
-        raise ConfigurationError(str(error), fix="Name another folder with --project.") from error
-    if sum((origin / path).stat().st_size for path in paths) > MOST_BYTES:
-        raise ConfigurationError(
-            f"{origin} is larger than {MOST_BYTES // 1_048_576} MiB.", fix="Name a smaller folder with --project."
-        )
-    making = project.with_name(f"{project.name}.new")
-    shutil.rmtree(making, ignore_errors=True)
-    making.mkdir()
-    for path in paths:
-        target = making / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(origin / path, target, follow_symlinks=False)
-    if git is not None:
-        for words in (("init", "--quiet"), ("add", "--all")):
-            environment = {"PATH": os.environ.get("PATH", os.defpath), "GIT_CONFIG_NOSYSTEM": "1", "HOME": str(data)}
-            subprocess.run((git, "-C", str(making), *words), env=environment, capture_output=True, check=True)  # noqa: S603  # fixed words
-    making.rename(project)
 
 
 async def _demonstrate(options: DemoOptions, place: Place, environment: Mapping[str, str]) -> int:
@@ -243,7 +138,7 @@ def _settings(options: DemoOptions, place: Place, simulator: Simulator) -> Setti
             slack_bot_token=SecretStr(slack.bot_token),
             slack_app_token=SecretStr("" if options.http else slack.app_token),
             slack_signing_secret=SecretStr(slack.signing_secret if options.http else ""),
-            **({"models": ""} if options.tour else {}),
+            models="" if options.tour else os.environ.get("SECONDKEY_MODELS", ""),
         )
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
@@ -271,11 +166,14 @@ async def _welcome(
     options: DemoOptions, place: Place, simulator: Simulator, environment: Mapping[str, str]
 ) -> str:  # fmt: skip
     chain = chain_from(environment)
-    model = f"{', '.join(chain)}: any task works" if chain else "none, so known tasks only (OPENAI_API_KEY or ANTHROPIC_API_KEY: any)"
+    model = (
+        f"{', '.join(chain)}: any task works"
+        if chain
+        else "none, so known tasks only (OPENAI_API_KEY or ANTHROPIC_API_KEY: any)"
+    )
     sandbox = await choose()
     tasks = "\n".join(
-        f"    {tier:7} {prompt['message']}"
-        for tier, prompt in zip(_TIERS, simulator.workspace.prompts, strict=False)
+        f"    {tier:7} {prompt['message']}" for tier, prompt in zip(_TIERS, simulator.workspace.prompts, strict=False)
     )
     changes = "itself: changes land in it" if options.in_place else f"a copy of it: {_near(place.project)}"
     lines = [

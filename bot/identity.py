@@ -6,7 +6,7 @@ What Slack says of a person is believed for five minutes of real time; when it s
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, cast
 
@@ -121,6 +121,11 @@ class Identity:
             return key
         known = self._known.get(who.user)
         return known[1].name if known else who.user
+
+    async def learn(self, keys: Iterable[str]) -> None:
+        """Look people up beforehand, so that their names are known; whom Slack does not know stays an id."""
+        users = [key.rpartition(":")[2] for key in keys if key.startswith("slack:")]
+        await asyncio.gather(*(self.person(user) for user in users), return_exceptions=True)
 
     def forget(self, user: str) -> None:
         """Ask Slack anew at the next occasion."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
@@ -35,15 +35,16 @@ class Installation:
 
 async def preflight(client: AsyncWebClient, app_token: str) -> Installation:
     """Prove the tokens; raises ConfigurationError with the fix within ten seconds."""
+    slack = cast("Any", client)  # the SDK types its methods only in part
     try:
         async with asyncio.timeout(PREFLIGHT_S):
-            who: Any = await client.auth_test()  # pyright: ignore[reportUnknownMemberType]  # untyped in the SDK
+            who = (await slack.auth_test()).data
             if app_token:
-                opened: Any = await client.apps_connections_open(app_token=app_token)  # pyright: ignore[reportUnknownMemberType]  # untyped in the SDK
-                del opened
+                await slack.apps_connections_open(app_token=app_token)
     except SlackApiError as error:
-        code = str(error.response.get("error", "unknown"))  # pyright: ignore[reportUnknownMemberType]  # untyped in the SDK
-        name = "SLACK_APP_TOKEN" if "connections" in str(error.response.api_url) else "SLACK_BOT_TOKEN"  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # untyped in the SDK
+        response = cast("Any", error).response
+        code = str(response.get("error", "unknown"))
+        name = "SLACK_APP_TOKEN" if "connections" in str(response.api_url) else "SLACK_BOT_TOKEN"
         raise ConfigurationError(
             f"Slack refuses the token ({code}).", fix=f"Copy {name} from your app's settings into the environment."
         ) from None
@@ -51,13 +52,12 @@ async def preflight(client: AsyncWebClient, app_token: str) -> Installation:
         raise ConfigurationError(
             f"Slack cannot be reached ({type(error).__name__}).", fix="Check the network and slack_api_url."
         ) from error
-    data: Any = who.data
     return Installation(
-        team=str(data.get("team_id", "")),
-        team_name=str(data.get("team", "")),
-        bot_user=str(data.get("user_id", "")),
-        bot_id=str(data.get("bot_id", "")),
-        url=str(data.get("url", "")),
+        team=str(who.get("team_id", "")),
+        team_name=str(who.get("team", "")),
+        bot_user=str(who.get("user_id", "")),
+        bot_id=str(who.get("bot_id", "")),
+        url=str(who.get("url", "")),
     )
 
 

@@ -37,7 +37,12 @@ def configure_logging(redact: Redact, *, stream: TextIO | None = None, file: Pat
     if not is_terminal:
         final.append(structlog.processors.format_exc_info)
     final.append(redacted)
-    final.append(structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer())
+    # The pretty tracebacks show local variables, and those may hold what nobody may see.
+    final.append(
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if is_terminal
+        else structlog.processors.JSONRenderer()
+    )
     handler = logging.StreamHandler(target)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=final))
     root = logging.getLogger()

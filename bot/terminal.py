@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -30,10 +30,14 @@ def print_status(settings: Settings, prefix: str, *, as_json: bool) -> int:
             _print_run(_one(database, prefix), _actions(database, _one(database, prefix)["id"]), as_json=as_json)
         else:
             query = "SELECT id, status, title, requester, steps, spent_micro_usd, created_at FROM runs "
-            _print_runs(list(database.query(query + "ORDER BY created_at DESC LIMIT ?", [NEWEST])), as_json=as_json)
+            _print_runs(_rows(database, query + "ORDER BY created_at DESC LIMIT ?", [NEWEST]), as_json=as_json)
     finally:
         database.close()
     return 0
+
+
+def _rows(database: Database, query: str, parameters: Sequence[object] | dict[str, object]) -> list[dict[str, Any]]:
+    return list(cast("Any", database).query(query, parameters))  # sqlite-utils types its rows only in part
 
 
 def _open(path: Path) -> Database:
@@ -46,7 +50,8 @@ def _open(path: Path) -> Database:
 
 
 def _one(database: Database, prefix: str) -> dict[str, Any]:
-    found = list(database.query("SELECT * FROM runs WHERE substr(id, 1, length(:p)) = :p LIMIT 2", {"p": prefix}))
+    query = "SELECT * FROM runs WHERE substr(id, 1, length(:p)) = :p LIMIT 2"
+    found = _rows(database, query, {"p": prefix})
     if len(found) != 1:
         raise UnknownRun(
             f"More than one run begins with {prefix}; type more of it." if found else f"There is no run {prefix}."
@@ -57,7 +62,7 @@ def _one(database: Database, prefix: str) -> dict[str, Any]:
 
 def _actions(database: Database, run: str) -> list[dict[str, Any]]:
     query = "SELECT id, tool, tier, phase, outcome FROM actions WHERE run = ? ORDER BY proposed_seq"
-    return list(database.query(query, [run]))
+    return _rows(database, query, [run])
 
 
 def _print_runs(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:

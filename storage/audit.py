@@ -47,7 +47,8 @@ def refusals(db: Database, *, subject: str = "", limit: int = 100) -> tuple[Refu
         lambda conn: tuple(
             Refusal(*row)
             for row in conn.execute(
-                "SELECT id, at, kind, principal, subject, detail FROM audit WHERE ? IN ('', subject) ORDER BY id DESC LIMIT ?",
+                "SELECT id, at, kind, principal, subject, detail FROM audit WHERE ? IN ('', subject) "
+                "ORDER BY id DESC LIMIT ?",
                 (subject, limit),
             )
         )
@@ -85,7 +86,9 @@ def verify_connection(conn: sqlite3.Connection) -> Verdict:
     return Verdict(ok=True, runs=runs, events=events)
 
 
-def _walk(conn: sqlite3.Connection, run: str, seq: int | None, head: bytes | None) -> tuple[int, int, str]:
+def _walk(  # noqa: PLR0911  # one return a way in which a chain can be broken
+    conn: sqlite3.Connection, run: str, seq: int | None, head: bytes | None
+) -> tuple[int, int, str]:
     """Events walked, then the first bad row and its problem; an empty problem means that the chain holds."""
     expected, prev = 1, GENESIS
     rows = conn.execute(

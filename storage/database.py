@@ -25,7 +25,7 @@ _ENVIRONMENT = frozenset({5, 6, 7, 8, 10, 11, 13, 14, 15, 26})
 
 
 class Tx:
-    """One write inside the shared transaction: its connection, its instant on both clocks, and what to tell afterwards."""
+    """One write inside the shared transaction: its connection, its instant on both clocks, what to tell afterwards."""
 
     __slots__ = ("conn", "now", "signals", "transport")
 

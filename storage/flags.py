@@ -44,7 +44,8 @@ def write_flag(tx: Tx, kind: Kind, *, run: str = "", by: str, reason: str = "") 
     lifted = None
     if kind == "resume":
         tx.conn.execute(
-            "UPDATE control SET lifted_at = ? WHERE lifted_at IS NULL AND kind IN ('pause', 'kill') AND (? = '' OR run = ?)",
+            "UPDATE control SET lifted_at = ? WHERE lifted_at IS NULL AND kind IN ('pause', 'kill') "
+            "AND (? = '' OR run = ?)",
             (tx.now, run, run),
         )
         lifted = tx.now

@@ -5,20 +5,17 @@ A function also refuses what would not fold (agent/state.py), so that a journal 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from agent import events as ev
-from agent.domain import ApprovalState, Outcome, RunStatus, Tier
-from agent.errors import AlreadyDecided, AlreadyStarted, ApprovalNotValid, JournalError
-from storage.working import LANE_CARD, LANE_DECISION, LANE_PROGRESS, LANE_TAKEOVER, ActionRow, RunRow, Working
+from agent.domain import Outcome, RunStatus, Tier
+from agent.errors import AlreadyStarted, ApprovalNotValid, JournalError
+from storage import projected_approvals as approvals
+from storage import projected_takeovers as takeovers
+from storage.working import LANE_DECISION, LANE_PROGRESS, ActionRow, RunRow, Working
 
 TITLE_CHARS = 200
-REMIND_AFTER_S = 6 * 3600.0
-ESCALATE_AFTER_S = 12 * 3600.0
-#: A card whose deadline moves by less is not worth an update of its own.
-_VISIBLE_MOVE_S = 30.0
 #: Facts arrive whenever they arrive: the same set as in agent/state.py, and a test compares the two.
 AFTER_THE_END = (
     ev.ActionFinished,
@@ -31,17 +28,6 @@ AFTER_THE_END = (
     ev.StopRequested,
 )
 _QUIET = (ev.ModelCallStarted, ev.ModelCallFinished, ev.ModelCallFailed, ev.VoteCast, ev.ApprovalDelivered)
-_OUTCOME_OF = {
-    ApprovalState.DENIED: Outcome.DENIED,
-    ApprovalState.EXPIRED: Outcome.EXPIRED,
-    ApprovalState.WITHDRAWN: Outcome.WITHDRAWN,
-    ApprovalState.SUPERSEDED: Outcome.WITHDRAWN,
-}
-_OUTCOME_OF_TAKEOVER = {
-    "done": Outcome.DONE_BY_HUMAN,
-    "handed_back": Outcome.WITHDRAWN,
-    "aborted": Outcome.CANCELLED,
-}
 
 
 def project(work: Working, event: ev.Event, seq: int) -> None:
@@ -146,7 +132,7 @@ def _action_proposed(work: Working, event: ev.ActionProposed, seq: int) -> None:
 
 def _action_rated(work: Working, event: ev.ActionRated, seq: int) -> None:
     item = work.action(event.action)
-    work.move(item, "allowed" if event.tier is Tier.LOW else "proposed")
+    work.reopen(item, "allowed" if event.tier is Tier.LOW else "proposed")
     item.tier, item.rated_seq = event.tier, seq
 
 
@@ -165,202 +151,17 @@ def _action_resumed(work: Working, event: ev.ActionResumed, seq: int) -> None:
     item = work.action(event.action)
     if item.started_at is None:
         raise JournalError(f"Action {item.id} was never started, so it cannot be resumed.")
-    work.move(item, "approved")
-    item.attempt, item.resumed = item.attempt + 1, 1
+    work.move(item, "allowed")
+    item.attempt, item.lease_token, item.resumed = item.attempt + 1, "", 1
 
 
 def _action_finished(work: Working, event: ev.ActionFinished, seq: int) -> None:
     item = work.action(event.action)
     if item.phase == "finished" and item.outcome != Outcome.UNKNOWN:
         raise JournalError(f"Action {item.id} has ended already ({item.outcome}).")
-    _end_action(work, item, event.outcome, seq)
+    work.end_action(item, event.outcome, seq)
     if item.approval:
         work.bump(f"card:{item.approval}", LANE_DECISION)
-
-
-def _end_action(work: Working, item: ActionRow, outcome: Outcome, seq: int) -> None:
-    work.move(item, "finished")
-    item.outcome, item.ended_seq, item.ended_at = outcome, seq, work.tx.now
-
-
-def _approval_requested(work: Working, event: ev.ApprovalRequested, seq: int) -> None:
-    del seq
-    item = work.action(event.action)
-    work.tx.conn.execute(
-        "INSERT INTO approvals VALUES "
-        "(?, ?, ?, ?, ?, 'pending', ?, ?, ?, NULL, NULL, '', '', NULL, NULL, NULL, ?, ?, 0, ?)",
-        (event.approval, work.id, event.action, event.digest, event.epoch, event.created_at, event.expires_at,
-         event.timeout_s, event.quorum, json.dumps(event.deciders, separators=(",", ":")), event.because),
-    )  # fmt: skip
-    work.move(item, "asked")
-    item.approval = event.approval
-    work.live.waiting_on += 1
-    work.bump(f"card:{event.approval}", LANE_CARD)
-    work.tx.signal("deadline")
-
-
-def _approval(work: Working, approval: str) -> tuple[str, str, float | None, float | None, float]:
-    row: tuple[str, str, float | None, float | None, float] | None = work.tx.conn.execute(
-        "SELECT action, state, reason_until, consumed_at, expires_at FROM approvals WHERE id = ? AND run = ?",
-        (approval, work.id),
-    ).fetchone()
-    if row is None:
-        raise JournalError(f"Run {work.id} has no approval {approval}.")
-    return row
-
-
-def _approval_delivered(work: Working, event: ev.ApprovalDelivered, seq: int) -> None:
-    del seq
-    expires_at = _approval(work, event.approval)[4]
-    work.tx.conn.execute(
-        "UPDATE approvals SET delivered_at = ?, expires_at = ? WHERE id = ?",
-        (event.delivered_at, event.expires_at, event.approval),
-    )
-    if abs(event.expires_at - expires_at) > _VISIBLE_MOVE_S:
-        work.bump(f"card:{event.approval}", LANE_DECISION)
-    work.tx.signal("deadline")
-
-
-def _vote_cast(work: Working, event: ev.VoteCast, seq: int) -> None:
-    del seq
-    _approval(work, event.approval)
-    work.tx.conn.execute(
-        "INSERT INTO votes VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET vote = excluded.vote, at = excluded.at",
-        (event.approval, event.principal.key, event.vote, event.at),
-    )
-    work.bump(f"card:{event.approval}", LANE_DECISION)
-
-
-def _approval_decided(work: Working, event: ev.ApprovalDecided, seq: int) -> None:
-    action, state, reason_until, consumed_at, _ = _approval(work, event.approval)
-    takes_back = state == ApprovalState.APPROVED and event.state is ApprovalState.WITHDRAWN
-    if state != ApprovalState.PENDING and not takes_back:
-        raise _decided(work, event.approval)
-    if consumed_at is not None:
-        raise AlreadyStarted
-    work.tx.conn.execute(
-        "UPDATE approvals SET state = ?, decided_at = ?, decided_by = ?, reason = ?, start_before = ?, reason_until = ?, "
-        "self_approved = ? WHERE id = ?",
-        (event.state, event.at, event.by, event.reason, event.start_before or None, event.reason_until or None,
-         event.self_approved, event.approval),
-    )  # fmt: skip
-    work.live.waiting_on += (event.reason_until > 0) - (state == ApprovalState.PENDING or reason_until is not None)
-    item = work.action(action)
-    if event.state is ApprovalState.APPROVED:
-        work.move(item, "approved")
-    elif item.phase != "finished":
-        _end_action(work, item, _OUTCOME_OF[event.state], seq)
-    work.bump(f"card:{event.approval}", LANE_DECISION)
-    work.tx.signal("deadline")
-
-
-def _decided(work: Working, approval: str) -> AlreadyDecided:
-    state, by, at = work.tx.conn.execute(
-        "SELECT state, decided_by, decided_at FROM approvals WHERE id = ?", (approval,)
-    ).fetchone()
-    return AlreadyDecided(state=state, by=by, at=at)
-
-
-def _denial_explained(work: Working, event: ev.DenialExplained, seq: int) -> None:
-    del seq
-    reason_until = _approval(work, event.approval)[2]
-    work.tx.conn.execute(
-        "UPDATE approvals SET reason_until = NULL, reason = CASE WHEN ? = '' THEN reason ELSE ? END WHERE id = ?",
-        (event.reason, event.reason, event.approval),
-    )
-    work.live.waiting_on -= reason_until is not None
-    if event.reason:
-        work.bump(f"card:{event.approval}", LANE_DECISION)
-    work.tx.signal("deadline")
-
-
-def _takeover_opened(work: Working, event: ev.TakeoverOpened, seq: int) -> None:
-    del seq
-    item = work.action(event.action)
-    next_at = min(event.opened_at + REMIND_AFTER_S, event.give_up_at)
-    work.tx.conn.execute(
-        "INSERT INTO takeovers VALUES (?, ?, ?, 'open', ?, ?, ?, '', '', NULL, NULL, NULL, NULL, ?, NULL, '', '', '', '', "
-        "?, ?)",
-        (event.takeover, work.id, event.action, event.cause, event.opened_at, event.give_up_at, next_at, event.epoch,
-         json.dumps(event.deciders, separators=(",", ":"))),
-    )  # fmt: skip
-    work.move(item, "with_person")
-    item.takeover = event.takeover
-    work.live.waiting_on += 1
-    work.bump(f"takeover:{event.takeover}", LANE_TAKEOVER)
-    work.tx.signal("deadline")
-
-
-def _takeover(work: Working, takeover: str) -> tuple[str, float, float, float | None, float | None]:
-    """Action, opened, give up, reminded and escalated; raises AlreadyDecided when it is over."""
-    row = work.tx.conn.execute(
-        "SELECT state, closed_by, closed_at, action, opened_at, give_up_at, reminded_at, escalated_at FROM takeovers "
-        "WHERE id = ? AND run = ?",
-        (takeover, work.id),
-    ).fetchone()
-    if row is None:
-        raise JournalError(f"Run {work.id} has no takeover {takeover}.")
-    if row[2] is not None:
-        raise AlreadyDecided(state=row[0], by=row[1], at=row[2])
-    return row[3:]
-
-
-def _takeover_claimed(work: Working, event: ev.TakeoverClaimed, seq: int) -> None:
-    del seq
-    _takeover(work, event.takeover)
-    work.tx.conn.execute(
-        "UPDATE takeovers SET state = 'claimed', claimed_by = ?, claim_token = ?, claimed_at = ?, claim_until = ?, "
-        "next_at = ? WHERE id = ?",
-        (event.by.key, event.claim_token, event.at, event.until, event.until, event.takeover),
-    )
-    work.bump(f"takeover:{event.takeover}", LANE_DECISION)
-    work.tx.signal("deadline")
-
-
-def _takeover_released(work: Working, event: ev.TakeoverReleased, seq: int) -> None:
-    del seq
-    _, opened, give_up, reminded, escalated = _takeover(work, event.takeover)
-    work.tx.conn.execute(
-        "UPDATE takeovers SET state = 'open', claimed_by = '', claim_token = '', claimed_at = NULL, claim_until = NULL, "
-        "next_at = ? WHERE id = ?",
-        (_next_look(opened, give_up, reminded, escalated), event.takeover),
-    )
-    work.bump(f"takeover:{event.takeover}", LANE_DECISION)
-    work.tx.signal("deadline")
-
-
-def _takeover_reminded(work: Working, event: ev.TakeoverReminded, seq: int) -> None:
-    del seq
-    _, opened, give_up, reminded, escalated = _takeover(work, event.takeover)
-    reminded = reminded or event.at
-    escalated = escalated or (event.at if event.escalated else None)
-    work.tx.conn.execute(
-        "UPDATE takeovers SET reminded_at = ?, escalated_at = ?, "
-        "next_at = CASE WHEN state = 'open' THEN ? ELSE next_at END WHERE id = ?",
-        (reminded, escalated, _next_look(opened, give_up, reminded, escalated), event.takeover),
-    )
-    work.bump(f"takeover:{event.takeover}", LANE_DECISION)
-    work.tx.signal("deadline")
-
-
-def _next_look(opened: float, give_up: float, reminded: float | None, escalated: float | None) -> float:
-    if escalated is not None:
-        return give_up
-    return min(give_up, opened + (REMIND_AFTER_S if reminded is None else ESCALATE_AFTER_S))
-
-
-def _takeover_closed(work: Working, event: ev.TakeoverClosed, seq: int) -> None:
-    action = _takeover(work, event.takeover)[0]
-    work.tx.conn.execute(
-        "UPDATE takeovers SET state = ?, next_at = NULL, closed_at = ?, closed_by = ?, what = ?, reference = ?, "
-        "evidence = ? WHERE id = ?",
-        (event.state, event.at, event.by, event.what, event.reference, event.evidence, event.takeover),
-    )
-    _end_action(work, work.action(action), _OUTCOME_OF_TAKEOVER[event.state], seq)
-    work.live.epoch = max(work.live.epoch, event.epoch)
-    work.live.waiting_on -= 1
-    work.bump(f"takeover:{event.takeover}", LANE_DECISION)
-    work.tx.signal("deadline")
 
 
 def _only_told(work: Working, event: ev.Event, seq: int) -> None:
@@ -386,16 +187,16 @@ _TABLE: dict[type[ev.Event], Callable[[Working, Any, int], None]] = {
     ev.ActionStarted: _action_started,
     ev.ActionFinished: _action_finished,
     ev.ActionResumed: _action_resumed,
-    ev.ApprovalRequested: _approval_requested,
-    ev.ApprovalDelivered: _approval_delivered,
-    ev.VoteCast: _vote_cast,
-    ev.ApprovalDecided: _approval_decided,
-    ev.DenialExplained: _denial_explained,
-    ev.TakeoverOpened: _takeover_opened,
-    ev.TakeoverClaimed: _takeover_claimed,
-    ev.TakeoverReleased: _takeover_released,
-    ev.TakeoverReminded: _takeover_reminded,
-    ev.TakeoverClosed: _takeover_closed,
+    ev.ApprovalRequested: approvals.approval_requested,
+    ev.ApprovalDelivered: approvals.approval_delivered,
+    ev.VoteCast: approvals.vote_cast,
+    ev.ApprovalDecided: approvals.approval_decided,
+    ev.DenialExplained: approvals.denial_explained,
+    ev.TakeoverOpened: takeovers.takeover_opened,
+    ev.TakeoverClaimed: takeovers.takeover_claimed,
+    ev.TakeoverReleased: takeovers.takeover_released,
+    ev.TakeoverReminded: takeovers.takeover_reminded,
+    ev.TakeoverClosed: takeovers.takeover_closed,
     ev.StopRequested: _only_told,
     ev.TimeRanOut: _only_told,
 }

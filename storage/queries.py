@@ -1,144 +1,26 @@
-"""Read models: what a card, a thread, a command or a page shows, read from one snapshot."""
+"""Questions about the store: what a card, a thread, a command or a page shows, each read from one snapshot."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from agent import events as ev
-from agent.domain import Action, Outcome, Plan, RunStatus, Task, Tier
+from agent.domain import RunStatus
 from storage.database import Database
-from storage.journal import read_blob
-from storage.rows import ApprovalRow, TakeoverRow, approval_rows, find_approval, find_takeover, takeover_rows
-
-_RUN = """SELECT id, task_id, team, channel, thread_ts, requester, status, epoch, parent_run, title, created_at,
-  coalesce(started_at, 0.0), coalesce(ended_at, 0.0), steps, spent_micro_usd, reserved_micro_usd, waiting_on, in_flight,
-  seq, trace_id, span_id, answer_blob, summary FROM runs"""
-_ACTIONS = """SELECT a.id, a.phase, a.outcome, a.approval, a.takeover, coalesce(a.started_at, 0.0),
-  coalesce(a.ended_at, 0.0), p.payload, r.payload, e.payload FROM actions a
-  JOIN events p ON p.run = a.run AND p.seq = a.proposed_seq
-  LEFT JOIN events r ON r.run = a.run AND r.seq = a.rated_seq
-  LEFT JOIN events e ON e.run = a.run AND e.seq = a.ended_seq WHERE a.run = ?"""
-_STORY = """SELECT payload FROM events WHERE run = ? AND type IN ('run_created', 'plan_made', 'plan_failed', 'step_started',
-  'step_finished', 'stop_requested') ORDER BY seq"""
-
-
-@dataclass(frozen=True, slots=True)
-class RunLine:
-    """A run's row. Business seconds; 0 means "not yet"."""
-
-    id: str
-    task: str
-    team: str
-    channel: str
-    thread_ts: str
-    requester: str
-    status: RunStatus
-    epoch: int
-    parent_run: str
-    title: str
-    created_at: float
-    started_at: float
-    ended_at: float
-    steps: int
-    spent_micro_usd: int
-    reserved_micro_usd: int
-    waiting_on: int
-    in_flight: int
-    seq: int
-    trace_id: str
-    span_id: str
-    answer_blob: str
-    summary: str
-
-
-@dataclass(frozen=True, slots=True)
-class StepView:
-    """One hand-over to a worker."""
-
-    number: int
-    planned: int
-    feedback: str
-    status: str = "open"
-    summary: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ActionView:
-    """One action with everything that was said of it; `rating` is None until it is rated."""
-
-    id: str
-    phase: str
-    outcome: Outcome | None
-    approval: str
-    takeover: str
-    started_at: float
-    ended_at: float
-    action: Action
-    rating: ev.ActionRated | None
-    ended: ev.ActionFinished | ev.ApprovalDecided | ev.TakeoverClosed | None
-    """The event that ended it: a result, a decision against it, or a takeover."""
-
-    @property
-    def tier(self) -> Tier | None:
-        """How risky it is, once rated."""
-        return self.rating.tier if self.rating else None
-
-    @property
-    def headline(self) -> str:
-        """What would happen, in one sentence; empty until it is rated."""
-        return self.rating.headline if self.rating else ""
-
-    @property
-    def summary(self) -> str:
-        """What it came to, one sentence for people; empty when there is none."""
-        if isinstance(self.ended, ev.ActionFinished):
-            return self.ended.summary
-        return self.ended.what if isinstance(self.ended, ev.TakeoverClosed) else ""
-
-
-@dataclass(frozen=True, slots=True)
-class RunView:
-    """A run with its task, plan, steps, actions, and what people are asked."""
-
-    run: RunLine
-    task: Task
-    plan: Plan | None
-    plan_failed: str
-    stop: ev.StopRequested | None
-    steps: tuple[StepView, ...]
-    actions: tuple[ActionView, ...]
-    """In the order of their proposal."""
-    approvals: tuple[ApprovalRow, ...]
-    takeovers: tuple[TakeoverRow, ...]
-    co_requesters: tuple[str, ...]
-    """Principal keys, the requester first."""
-    answer: str
-
-
-@dataclass(frozen=True, slots=True)
-class ApprovalView:
-    """Everything that an approval's card shows."""
-
-    approval: ApprovalRow
-    run: RunLine
-    action: ActionView
-    votes: tuple[tuple[str, str, float], ...]
-    """Principal key, `approve` or `deny`, and when."""
-    preview: str
-    """The body that `ActionRated.preview_blob` names; empty when there is none."""
-    co_requesters: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class TakeoverView:
-    """Everything that a takeover's packet shows."""
-
-    takeover: TakeoverRow
-    action: ActionView
-    preview: str
-    view: RunView
+from storage.rows import ApprovalRow, TakeoverRow, approval_rows, takeover_rows
+from storage.views import (
+    RUN,
+    ApprovalView,
+    RunLine,
+    RunView,
+    TakeoverView,
+    approval_view,
+    as_line,
+    co_requesters,
+    find_line,
+    run_view,
+    takeover_view,
+)
 
 
 class Queries:
@@ -149,11 +31,11 @@ class Queries:
 
     def run(self, run: str) -> RunLine | None:
         """One run's row."""
-        return self._db.read(lambda conn: _line(conn, run))
+        return self._db.read(lambda conn: find_line(conn, run))
 
     def run_view(self, run: str) -> RunView | None:
         """One run with everything in it."""
-        return self._db.read(lambda conn: _run_view(conn, run))
+        return self._db.read(lambda conn: run_view(conn, run))
 
     def runs(
         self,
@@ -176,8 +58,8 @@ class Queries:
         if statuses:
             where.append(f"status IN ({','.join('?' * len(statuses))})")
             wanted.extend(statuses)
-        query = f"{_RUN} WHERE {' AND '.join(where)} ORDER BY created_at DESC, id DESC LIMIT ?"
-        return self._db.read(lambda conn: tuple(_as_line(row) for row in conn.execute(query, (*wanted, limit))))
+        query = f"{RUN} WHERE {' AND '.join(where)} ORDER BY created_at DESC, id DESC LIMIT ?"
+        return self._db.read(lambda conn: tuple(as_line(row) for row in conn.execute(query, (*wanted, limit))))
 
     def to_drive(self) -> tuple[str, ...]:
         """Ids of the runs that are neither over nor waiting for people: what a process takes up when it starts."""
@@ -186,30 +68,31 @@ class Queries:
 
     def approval_view(self, approval: str) -> ApprovalView | None:
         """One approval with its action, votes and preview."""
-        return self._db.read(lambda conn: _approval_view(conn, approval))
+        return self._db.read(lambda conn: approval_view(conn, approval))
 
     def takeover_view(self, takeover: str) -> TakeoverView | None:
         """One takeover with its action and run."""
-        return self._db.read(lambda conn: _takeover_view(conn, takeover))
+        return self._db.read(lambda conn: takeover_view(conn, takeover))
 
     def find_run(self, prefix: str) -> RunLine | None:
         """The run with this id, or the only one whose id starts so; None when there is none or more than one."""
 
         def read(conn: sqlite3.Connection) -> RunLine | None:
-            exact = _line(conn, prefix)
+            exact = find_line(conn, prefix)
             if exact or not prefix:
                 return exact
-            query = f"{_RUN} WHERE id >= ? AND id < ? LIMIT 2"
+            query = f"{RUN} WHERE id >= ? AND id < ? LIMIT 2"
             rows = conn.execute(query, (prefix, prefix + "\U0010ffff")).fetchall()
-            return _as_line(rows[0]) if len(rows) == 1 else None
+            return as_line(rows[0]) if len(rows) == 1 else None
 
         return self._db.read(read)
 
     def find_run_by_thread(self, team: str, channel: str, thread_ts: str) -> RunLine | None:
         """The newest run of a thread."""
-        query = f"{_RUN} WHERE team = ? AND channel = ? AND thread_ts = ? AND thread_ts <> '' ORDER BY created_at DESC LIMIT 1"
+        where = "team = ? AND channel = ? AND thread_ts = ? AND thread_ts <> '' ORDER BY created_at DESC LIMIT 1"
+        query = f"{RUN} WHERE {where}"
         row = self._db.read(lambda conn: conn.execute(query, (team, channel, thread_ts)).fetchone())
-        return _as_line(row) if row else None
+        return as_line(row) if row else None
 
     def pending_approvals(self, limit: int = 100) -> tuple[ApprovalRow, ...]:
         """Approvals that wait for people, the next to expire first."""
@@ -223,121 +106,4 @@ class Queries:
 
     def co_requesters(self, run: str) -> tuple[str, ...]:
         """Principal keys of those whose words are in the run's context, the requester first."""
-        return self._db.read(lambda conn: _co_requesters(conn, run))
-
-
-def _as_line(row: Sequence[object]) -> RunLine:
-    values = list(row)
-    values[6] = RunStatus(str(row[6]))
-    return RunLine(*values)  # pyright: ignore[reportArgumentType]  # the columns are the fields, in their order
-
-
-def _line(conn: sqlite3.Connection, run: str) -> RunLine | None:
-    row = conn.execute(f"{_RUN} WHERE id = ?", (run,)).fetchone()
-    return _as_line(row) if row else None
-
-
-def _co_requesters(conn: sqlite3.Connection, run: str) -> tuple[str, ...]:
-    query = "SELECT requester FROM runs WHERE id = ? UNION ALL SELECT principal FROM co_requesters WHERE run = ?"
-    return tuple(key for (key,) in conn.execute(query, (run, run)))
-
-
-def _actions(conn: sqlite3.Connection, run: str, action: str = "") -> tuple[ActionView, ...]:
-    query = f"{_ACTIONS} AND a.id = ?" if action else f"{_ACTIONS} ORDER BY a.proposed_seq"
-    found: list[ActionView] = []
-    for row in conn.execute(query, (run, action) if action else (run,)):
-        proposed, rated, ended = (ev.decode(payload) if payload else None for payload in row[7:])
-        if not isinstance(proposed, ev.ActionProposed):
-            continue  # retention dropped what it was proposed with
-        found.append(
-            ActionView(
-                row[0],
-                row[1],
-                Outcome(row[2]) if row[2] else None,
-                *row[3:7],
-                action=proposed.action,
-                rating=rated if isinstance(rated, ev.ActionRated) else None,
-                ended=ended if isinstance(ended, ev.ActionFinished | ev.ApprovalDecided | ev.TakeoverClosed) else None,
-            )
-        )
-    return tuple(found)
-
-
-def _body(conn: sqlite3.Connection, digest: str) -> str:
-    try:
-        return read_blob(conn, digest) if digest else ""
-    except KeyError:
-        return ""
-
-
-def _run_view(conn: sqlite3.Connection, run: str) -> RunView | None:
-    line = _line(conn, run)
-    if line is None:
-        return None
-    task: Task | None = None
-    plan: Plan | None = None
-    plan_failed = ""
-    stop: ev.StopRequested | None = None
-    steps: dict[int, StepView] = {}
-    for (payload,) in conn.execute(_STORY, (run,)):
-        match ev.decode(payload) if payload else None:
-            case ev.RunCreated() as event:
-                task = event.task
-            case ev.PlanMade() as event:
-                plan = event.plan
-            case ev.PlanFailed() as event:
-                plan_failed = event.reason
-            case ev.StepStarted() as event:
-                steps[event.step] = StepView(event.step, event.planned, event.feedback)
-            case ev.StepFinished() as event:
-                begun = steps[event.step]
-                steps[event.step] = StepView(event.step, begun.planned, begun.feedback, event.status, event.summary)
-            case ev.StopRequested() as event:
-                stop = stop or event
-            case _:
-                pass
-    if task is None:
-        return None
-    return RunView(
-        run=line,
-        task=task,
-        plan=plan,
-        plan_failed=plan_failed,
-        stop=stop,
-        steps=tuple(steps.values()),
-        actions=_actions(conn, run),
-        approvals=approval_rows(conn, "WHERE a.run = ? ORDER BY a.created_at, a.id", (run,)),
-        takeovers=takeover_rows(conn, "WHERE t.run = ? ORDER BY t.opened_at, t.id", (run,)),
-        co_requesters=_co_requesters(conn, run),
-        answer=_body(conn, line.answer_blob),
-    )
-
-
-def _approval_view(conn: sqlite3.Connection, approval: str) -> ApprovalView | None:
-    row = find_approval(conn, approval)
-    line = _line(conn, row.run) if row else None
-    actions = _actions(conn, row.run, row.action) if row else ()
-    if row is None or line is None or not actions:
-        return None
-    votes = conn.execute("SELECT principal, vote, at FROM votes WHERE approval = ? ORDER BY at", (approval,))
-    rating = actions[0].rating
-    return ApprovalView(
-        approval=row,
-        run=line,
-        action=actions[0],
-        votes=tuple((who, vote, at) for who, vote, at in votes),
-        preview=_body(conn, rating.preview_blob) if rating else "",
-        co_requesters=_co_requesters(conn, row.run),
-    )
-
-
-def _takeover_view(conn: sqlite3.Connection, takeover: str) -> TakeoverView | None:
-    row = find_takeover(conn, takeover)
-    view = _run_view(conn, row.run) if row else None
-    if row is None or view is None:
-        return None
-    action = next((item for item in view.actions if item.id == row.action), None)
-    if action is None:
-        return None
-    preview = _body(conn, action.rating.preview_blob) if action.rating else ""
-    return TakeoverView(takeover=row, action=action, preview=preview, view=view)
+        return self._db.read(lambda conn: co_requesters(conn, run))

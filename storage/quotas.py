@@ -32,8 +32,10 @@ def check_quotas(conn: sqlite3.Connection, requester: str, now: float, quotas: Q
             text = f"You have {busy} runs going; at most {quotas.at_once} run at once for one person."
             return QuotaExceeded(text, scope="at_once")
     if quotas.per_person:
-        query = "SELECT created_at FROM runs WHERE requester = ? AND created_at > ? ORDER BY created_at DESC LIMIT 1 OFFSET ?"
-        row = conn.execute(query, (requester, since, quotas.per_person - 1)).fetchone()
+        mine = "SELECT created_at FROM runs WHERE requester = ? AND created_at > ?"
+        row = conn.execute(
+            f"{mine} ORDER BY created_at DESC LIMIT 1 OFFSET ?", (requester, since, quotas.per_person - 1)
+        ).fetchone()
         if row:
             text = f"You started {quotas.per_person} runs within the last hour, which is the limit for one person."
             return QuotaExceeded(text, retry_at=row[0] + WINDOW_S, scope="person")

@@ -14,9 +14,10 @@ _APPROVAL = """SELECT a.id, a.run, a.action, c.tool, c.tier, a.digest, a.epoch, 
   coalesce(a.start_before, 0.0), coalesce(a.reason_until, 0.0), coalesce(a.consumed_at, 0.0), a.quorum, a.self_approved,
   a.because, r.requester, r.team, a.deciders_json FROM approvals a JOIN actions c ON c.run = a.run AND c.id = a.action
   JOIN runs r ON r.id = a.run"""
-_TAKEOVER = """SELECT t.id, t.run, t.action, c.tool, t.state, t.cause, t.opened_at, t.give_up_at, t.claimed_by, t.claim_token,
-  coalesce(t.claimed_at, 0.0), coalesce(t.claim_until, 0.0), coalesce(t.reminded_at, 0.0), coalesce(t.escalated_at, 0.0),
-  coalesce(t.closed_at, 0.0), t.closed_by, t.what, t.reference, t.evidence, t.epoch, r.requester, r.team, t.deciders_json
+_TAKEOVER = """SELECT t.id, t.run, t.action, c.tool, t.state, t.cause, t.opened_at, t.give_up_at, t.claimed_by,
+  t.claim_token, coalesce(t.claimed_at, 0.0), coalesce(t.claim_until, 0.0), coalesce(t.reminded_at, 0.0),
+  coalesce(t.escalated_at, 0.0), coalesce(t.closed_at, 0.0), t.closed_by, t.what, t.reference, t.evidence, t.epoch,
+  r.requester, r.team, t.deciders_json
   FROM takeovers t JOIN actions c ON c.run = t.run AND c.id = t.action JOIN runs r ON r.id = t.run"""
 
 

@@ -20,7 +20,7 @@ from storage.approvals import Entitlement
 from storage.audit import refused
 from storage.database import Database, Tx
 from storage.journal import append
-from storage.projections import ESCALATE_AFTER_S
+from storage.projected_takeovers import ESCALATE_AFTER_S
 from storage.rows import TakeoverRow, find_takeover, takeover_rows
 from storage.working import is_co_requester
 

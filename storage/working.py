@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass, field
 
-from agent.domain import Principal, RunStatus
-from agent.errors import JournalError, RunStopped, UnknownRun
+from agent.domain import Outcome, Principal, RunStatus
+from agent.errors import AlreadyStarted, JournalError, RunStopped, UnknownRun
 from storage.database import Tx
 
 LANE_DECISION, LANE_CARD, LANE_TAKEOVER, LANE_PROGRESS = range(4)
@@ -25,8 +25,8 @@ _ADD_ACTION = """INSERT INTO actions(run, id, step, tool, tier, phase, outcome, 
 _WRITE_ACTION = """UPDATE actions SET tier = ?, phase = ?, outcome = ?, approval = ?, takeover = ?, attempt = ?,
   resumed = ?, lease_token = ?, rated_seq = ?, ended_seq = ?, started_at = ?, ended_at = ? WHERE run = ? AND id = ?"""
 # A row that waits to be sent keeps its place in the lane: wanting it once more does not send it to the back.
-_BUMP = """INSERT INTO outbox(message_key, run, lane, wanted, sent, team, channel, ts, thread_ts, attempts, next_at, error,
-    created_at, wanted_at) VALUES (?, ?, ?, 1, 0, ?, ?, '', ?, 0, 0, '', ?, ?)
+_BUMP = """INSERT INTO outbox(message_key, run, lane, wanted, sent, team, channel, ts, thread_ts, attempts, next_at,
+    error, created_at, wanted_at) VALUES (?, ?, ?, 1, 0, ?, ?, '', ?, 0, 0, '', ?, ?)
   ON CONFLICT(message_key) DO UPDATE SET wanted = wanted + 1, lane = excluded.lane,
     wanted_at = CASE WHEN sent < wanted THEN wanted_at ELSE excluded.wanted_at END"""
 
@@ -129,6 +129,23 @@ class Working:
         self.live.in_flight += (phase == "started") - (item.phase == "started")
         item.phase = phase
 
+    def end_action(self, item: ActionRow, outcome: Outcome, seq: int) -> None:
+        """The action came to this, by the event of this seq."""
+        self.move(item, "finished")
+        item.outcome, item.ended_seq, item.ended_at = outcome, seq, self.tx.now
+
+    def reopen(self, item: ActionRow, phase: str) -> None:
+        """Rate or ask again, but not of an action whose effect may have happened: raises AlreadyStarted (invariant 2).
+
+        Refused means that the tool changed nothing; withdrawn after a start, that a person looked and handed it back.
+        """
+        unharmed = item.outcome in {Outcome.REFUSED, Outcome.WITHDRAWN}
+        ran = item.started_at is not None and not item.resumed and not unharmed
+        if ran or item.phase == "started" or item.outcome == Outcome.DONE_BY_HUMAN:
+            raise AlreadyStarted
+        self.move(item, phase)
+        item.outcome, item.ended_seq, item.ended_at, item.started_at, item.resumed = None, 0, None, None, 0
+
     def bump(self, key: str, lane: int) -> None:
         """Want one more revision of a message; once an append, in the most urgent lane asked for."""
         self.messages[key] = min(lane, self.messages.get(key, lane))
@@ -163,7 +180,8 @@ class Working:
         """Insert the run's row; what stands in it from the start never changes."""
         self.run = row
         self.tx.conn.execute(
-            "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, 'queued', 0, ?, ?, ?, NULL, NULL, 0, 0, 0, 0, 0, 0, x'', ?, ?, '', '')",
+            "INSERT INTO runs VALUES "
+            "(?, ?, ?, ?, ?, ?, 'queued', 0, ?, ?, ?, NULL, NULL, 0, 0, 0, 0, 0, 0, x'', ?, ?, '', '')",
             (row.id, task, row.team, row.channel, row.thread_ts, row.requester, parent, title, self.tx.now,
              trace_id, span_id),
         )  # fmt: skip

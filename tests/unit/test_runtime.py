@@ -113,12 +113,15 @@ class Touch(Tool[TouchArguments]):
         self.gate, self.running, self.done = gate, asyncio.Event(), 0
 
     async def facts(self, arguments: TouchArguments, context: ToolContext) -> Facts:
+        del arguments, context
         return Facts(where="workspace")
 
     def headline(self, arguments: TouchArguments, preview: Preview) -> str:
+        del preview
         return f"Touch {arguments.name}"
 
     async def run(self, arguments: TouchArguments, context: ToolContext, preview: Preview) -> ToolResult:
+        del context, preview
         self.running.set()
         if self.gate is not None:
             await self.gate.wait()
@@ -159,7 +162,7 @@ class Bench:
             context=lambda state: ToolContext(
                 run=state.run, workspace=tmp_path / "ws", project=tmp_path, sandbox=FakeSandbox()
             ),
-            find_secret=lambda text: found.kind if (found := find_secret(text)) else "",
+            find_secret=find_secret,
             redact=redact,
             telemetry=Telemetry(),
             sleep=self.nap,
@@ -246,8 +249,7 @@ async def test_b_is_approved_while_a_runs_and_both_run_once(tmp_path: Path) -> N
     bench = Bench(tmp_path, low, medium)
     bench.begin("touch both")
     await low.running.wait()
-    while not bench.journal.states["r1"].approvals:
-        await asyncio.sleep(0)
+    await bench.journal.reached("r1", lambda state: bool(state.approvals))
     approve(bench)
     await medium.running.wait()
     gate.set()

@@ -95,10 +95,10 @@ from storage.fakes import Store
 
 async def main():
     store = await Store.open(Path(sys.argv[1]), holder=sys.argv[2])
-    outcomes = []
+    outcomes, me = [], Principal(team="T1", user=sys.argv[2])
     for approval in sys.argv[4:]:
         try:
-            outcomes.append((await store.decisions.vote(approval, Principal(team="T1", user=sys.argv[2]), sys.argv[3])).state)
+            outcomes.append((await store.decisions.vote(approval, me, sys.argv[3])).state)
         except AlreadyDecided as error:
             outcomes.append(f"lost to {error.by}")
     await store.close()
@@ -113,7 +113,14 @@ async def test_two_processes_racing_on_the_same_approvals_get_one_decision_each(
     script = textwrap.dedent(VOTER)
     voters = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-c", script, str(store.db.path), user, vote, *asked, stdout=subprocess.PIPE,
+            sys.executable,
+            "-c",
+            script,
+            str(store.db.path),
+            user,
+            vote,
+            *asked,
+            stdout=subprocess.PIPE,
             cwd=Path(__file__).parents[2],
         )
         for user, vote in (("U2", "approve"), ("U3", "deny"))

@@ -222,7 +222,10 @@ def test_migrating_twice_and_by_two_at_once_changes_nothing(tmp_path: Path) -> N
     migrate(path)
     conn = sqlite3.connect(path)
     applied = [name for (name,) in conn.execute("SELECT name FROM _sqlite_migrations")]
-    tables = [sql for (sql,) in conn.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name <> 'sqlite_sequence'")]
+    tables = [
+        sql
+        for (sql,) in conn.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name <> 'sqlite_sequence'")
+    ]
     conn.close()
     assert applied == [migration.name for migration in migrations()._migrations]
     assert all("STRICT" in sql for sql in tables if "_sqlite_migrations" not in sql)

@@ -37,7 +37,9 @@ async def test_a_rows_hash_covers_the_payload_only_through_its_hash(store: Store
     await store.db.write(lambda tx: tx.conn.execute("UPDATE events SET payload = NULL WHERE seq = 2"))
     assert verify(store.db).ok
     payload, payload_hash = store.db.read(
-        lambda conn: conn.execute("SELECT payload, payload_hash FROM events WHERE run = ? AND seq = 1", (run,)).fetchone()
+        lambda conn: conn.execute(
+            "SELECT payload, payload_hash FROM events WHERE run = ? AND seq = 1", (run,)
+        ).fetchone()
     )
     assert hashlib.sha256(payload.encode()).digest() == payload_hash
 
@@ -56,13 +58,17 @@ TAMPERINGS = {
     "the last rows removed": ("DELETE FROM events WHERE seq > 2", 3),
     "a tail removed with the run's count": ("DELETE FROM events WHERE seq = 4; UPDATE runs SET seq = 3", 3),
     "two rows swapped": (
-        "UPDATE events SET seq = -2 WHERE seq = 2; UPDATE events SET seq = 2 WHERE seq = 3;"
-        "UPDATE events SET seq = 3 WHERE seq = -2",
+        (
+            "UPDATE events SET seq = -2 WHERE seq = 2; UPDATE events SET seq = 2 WHERE seq = 3;"
+            "UPDATE events SET seq = 3 WHERE seq = -2"
+        ),
         2,
     ),
     "a row added": (
-        "INSERT INTO events SELECT run, 5, type, version, at, epoch, payload, payload_hash, hash, hash FROM events "
-        "WHERE seq = 4",
+        (
+            "INSERT INTO events SELECT run, 5, type, version, at, epoch, payload, payload_hash, hash, hash FROM events "
+            "WHERE seq = 4"
+        ),
         5,
     ),
     "the run's own row removed": ("DELETE FROM runs", 1),
@@ -120,15 +126,41 @@ async def test_a_start_needs_an_intention_that_names_it(store: Store) -> None:
             await store.journal.commit(run, (started,), condition)
 
 
-async def test_an_idempotent_action_of_a_dead_process_starts_again_on_its_used_yes(store: Store) -> None:
+async def test_an_idempotent_low_action_of_a_dead_process_starts_again_once(store: Store) -> None:
+    run = await store.run()
+    action = await store.propose(run, idempotent=True)
+    started = ev.ActionStarted(action=action.id, digest=action.digest, lease_token=store.lease.token)
+    condition = Intention(epoch=0, starts=action.id, digest=action.digest)
+    await store.journal.commit(run, (started,), condition)
+    await store.journal.commit(run, (ev.ActionResumed(action=action.id),), Fact())
+    await store.journal.commit(run, (started,), condition)
+    with pytest.raises(AlreadyStarted):
+        await store.journal.commit(run, (started,), condition)
+
+
+async def test_an_approved_action_never_starts_again_on_its_used_yes(store: Store) -> None:
     run = await store.run()
     asked = await store.ask(run)
     await store.decisions.vote(asked.id, DECIDERS[0], "approve")
     await store.start(run, asked)
     await store.journal.commit(run, (ev.ActionResumed(action=asked.action),), Fact())
-    await store.start(run, asked)
-    with pytest.raises(AlreadyStarted):
+    with pytest.raises(ApprovalNotValid):
         await store.start(run, asked)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUCCEEDED, Outcome.UNKNOWN, Outcome.TIMED_OUT, Outcome.REFUSED])
+async def test_what_may_have_happened_is_never_opened_again_by_a_new_rating(store: Store, outcome: Outcome) -> None:
+    run = await store.run()
+    action = await store.propose(run)
+    started = ev.ActionStarted(action=action.id, digest=action.digest, lease_token=store.lease.token)
+    await store.journal.commit(run, (started,), Intention(epoch=0, starts=action.id, digest=action.digest))
+    await store.journal.commit(run, (ev.ActionFinished(action=action.id, outcome=outcome),), Fact())
+    rated = ev.ActionRated(action=action.id, tier=Tier.LOW)
+    if outcome is Outcome.REFUSED:  # the tool changed nothing, so that it may be asked again
+        await store.journal.commit(run, (rated,), Fact())
+        return
+    with pytest.raises(AlreadyStarted):
+        await store.journal.commit(run, (rated,), Fact())
 
 
 async def test_what_never_started_cannot_be_resumed(store: Store) -> None:
@@ -160,9 +192,7 @@ async def test_an_action_ends_once_unless_it_was_unknown(store: Store) -> None:
 async def test_a_body_that_is_not_what_its_hash_says_is_refused(store: Store) -> None:
     run = await store.run()
     with pytest.raises(JournalError, match="hash"):
-        await store.journal.commit(
-            run, (ev.TimeRanOut(active_s=1.0),), Fact(), blobs={content_hash("one"): "another"}
-        )
+        await store.journal.commit(run, (ev.TimeRanOut(active_s=1.0),), Fact(), blobs={content_hash("one"): "another"})
     assert len(await store.journal.read(run)) == 4
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from agent import events as ev
@@ -18,8 +18,8 @@ from agent.domain import (
     PlannedStep,
     Principal,
     RunStatus,
-    Task,
     TakeoverState,
+    Task,
     Tier,
     Worker,
 )
@@ -85,7 +85,8 @@ def candidates(run: str, at: float) -> list[ev.Event]:
             ),
             *(ev.DenialExplained(approval=approval, reason=reason) for reason in ("", "because")),
             ev.TakeoverOpened(
-                takeover=takeover, action=action, epoch=0, cause="high", opened_at=at, give_up_at=at + 600,
+                takeover=takeover, action=action, epoch=0, cause="high" if n else "unknown", opened_at=at,
+                give_up_at=at + 600,
                 deciders=(BOB.key,),
             ),
             ev.TakeoverClaimed(takeover=takeover, by=BOB, claim_token=f"token{n}", at=at, until=at + 60),
@@ -169,7 +170,14 @@ def state_as_rows(state: RunState) -> dict[str, object]:
 RUNS = iter(range(10**9))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+# Shrinking replays thousands of journals; the seed that hypothesis prints is enough to see a failure again.
+@settings(
+    max_examples=40,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(data=st.data())
 def test_rows_equal_the_fold_after_any_events_and_what_would_not_fold_is_refused(
     conn: sqlite3.Connection, data: st.DataObject
@@ -182,6 +190,8 @@ def test_rows_equal_the_fold_after_any_events_and_what_would_not_fold_is_refused
     state = apply(state, Stored(1, at, created))
     world = candidates(run, at)
     for _ in range(data.draw(st.integers(5, 40), label="events")):
+        # Ids of model calls are never used twice: the store forgets a call when it has ended.
+        world = [event for event in world if not (isinstance(event, ev.ModelCallStarted) and event.call in state.calls)]
         fitting = [event for event in world if folds(state, event, at)]
         odd = data.draw(st.integers(0, 5)) == 0
         event = data.draw(st.sampled_from(world if odd or not fitting else fitting))

@@ -149,15 +149,14 @@ def test_a_run_without_a_plan_fails_with_a_sentence() -> None:
 
 def test_scripted_calls_are_proposed_one_after_the_other() -> None:
     first = state_after(*planned("a", "b"))
-    assert next_moves(first, NO_MODEL) == (ProposeScripted(0, 0),)
+    assert next_moves(first, NO_MODEL) == (ProposeScripted(0, 0, 1),)
     after = state_after(*planned("a", "b"), proposed("a"), rated("a"), started("a"), finished("a"))
-    assert next_moves(after, NO_MODEL) == (ProposeScripted(0, 1),)
+    assert next_moves(after, NO_MODEL) == (ProposeScripted(0, 1, 2),)
 
 
 def test_calls_of_a_step_together_are_proposed_at_once() -> None:
     assert next_moves(state_after(*planned("a", "b", together=True)), NO_MODEL) == (
-        ProposeScripted(0, 0),
-        ProposeScripted(0, 1),
+        ProposeScripted(0, 0, 2),
     )
 
 

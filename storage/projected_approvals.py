@@ -1,0 +1,115 @@
+"""From events to the rows of approvals and votes."""
+
+from __future__ import annotations
+
+import json
+
+from agent import events as ev
+from agent.domain import ApprovalState, Outcome
+from agent.errors import AlreadyDecided, AlreadyStarted, JournalError
+from storage.working import LANE_CARD, LANE_DECISION, Working
+
+#: A card whose deadline moves by less is not worth an update of its own.
+_VISIBLE_MOVE_S = 30.0
+_OUTCOME_OF = {
+    ApprovalState.DENIED: Outcome.DENIED,
+    ApprovalState.EXPIRED: Outcome.EXPIRED,
+    ApprovalState.WITHDRAWN: Outcome.WITHDRAWN,
+    ApprovalState.SUPERSEDED: Outcome.WITHDRAWN,
+}
+
+
+def approval_requested(work: Working, event: ev.ApprovalRequested, seq: int) -> None:
+    """A pending approval, its deadline and its card."""
+    del seq
+    item = work.action(event.action)
+    work.tx.conn.execute(
+        "INSERT INTO approvals VALUES "
+        "(?, ?, ?, ?, ?, 'pending', ?, ?, ?, NULL, NULL, '', '', NULL, NULL, NULL, ?, ?, 0, ?)",
+        (event.approval, work.id, event.action, event.digest, event.epoch, event.created_at, event.expires_at,
+         event.timeout_s, event.quorum, json.dumps(event.deciders, separators=(",", ":")), event.because),
+    )  # fmt: skip
+    work.reopen(item, "asked")
+    item.approval = event.approval
+    work.live.waiting_on += 1
+    work.bump(f"card:{event.approval}", LANE_CARD)
+    work.tx.signal("deadline")
+
+
+def _approval(work: Working, approval: str) -> tuple[str, str, float | None, float | None, float]:
+    row: tuple[str, str, float | None, float | None, float] | None = work.tx.conn.execute(
+        "SELECT action, state, reason_until, consumed_at, expires_at FROM approvals WHERE id = ? AND run = ?",
+        (approval, work.id),
+    ).fetchone()
+    if row is None:
+        raise JournalError(f"Run {work.id} has no approval {approval}.")
+    return row
+
+
+def approval_delivered(work: Working, event: ev.ApprovalDelivered, seq: int) -> None:
+    """The card stands; the deadline may move."""
+    del seq
+    expires_at = _approval(work, event.approval)[4]
+    work.tx.conn.execute(
+        "UPDATE approvals SET delivered_at = ?, expires_at = ? WHERE id = ?",
+        (event.delivered_at, event.expires_at, event.approval),
+    )
+    if abs(event.expires_at - expires_at) > _VISIBLE_MOVE_S:
+        work.bump(f"card:{event.approval}", LANE_DECISION)
+    work.tx.signal("deadline")
+
+
+def vote_cast(work: Working, event: ev.VoteCast, seq: int) -> None:
+    """One person's vote; a later one of theirs replaces it."""
+    del seq
+    _approval(work, event.approval)
+    work.tx.conn.execute(
+        "INSERT INTO votes VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET vote = excluded.vote, at = excluded.at",
+        (event.approval, event.principal.key, event.vote, event.at),
+    )
+    work.bump(f"card:{event.approval}", LANE_DECISION)
+
+
+def approval_decided(work: Working, event: ev.ApprovalDecided, seq: int) -> None:
+    """The one decision; raises AlreadyDecided, or AlreadyStarted when a yes was used up."""
+    action, state, reason_until, consumed_at, _ = _approval(work, event.approval)
+    takes_back = state == ApprovalState.APPROVED and event.state is ApprovalState.WITHDRAWN
+    if state != ApprovalState.PENDING and not takes_back:
+        raise _decided(work, event.approval)
+    if consumed_at is not None:
+        raise AlreadyStarted
+    work.tx.conn.execute(
+        "UPDATE approvals SET state = ?, decided_at = ?, decided_by = ?, reason = ?, start_before = ?, "
+        "reason_until = ?, self_approved = ? WHERE id = ?",
+        (event.state, event.at, event.by, event.reason, event.start_before or None, event.reason_until or None,
+         event.self_approved, event.approval),
+    )  # fmt: skip
+    work.live.waiting_on += (event.reason_until > 0) - (state == ApprovalState.PENDING or reason_until is not None)
+    item = work.action(action)
+    if event.state is ApprovalState.APPROVED:
+        work.move(item, "approved")
+    elif item.phase != "finished":
+        work.end_action(item, _OUTCOME_OF[event.state], seq)
+    work.bump(f"card:{event.approval}", LANE_DECISION)
+    work.tx.signal("deadline")
+
+
+def _decided(work: Working, approval: str) -> AlreadyDecided:
+    state, by, at = work.tx.conn.execute(
+        "SELECT state, decided_by, decided_at FROM approvals WHERE id = ?", (approval,)
+    ).fetchone()
+    return AlreadyDecided(state=state, by=by, at=at)
+
+
+def denial_explained(work: Working, event: ev.DenialExplained, seq: int) -> None:
+    """The reason for a denial, or the end of the waiting for it."""
+    del seq
+    reason_until = _approval(work, event.approval)[2]
+    work.tx.conn.execute(
+        "UPDATE approvals SET reason_until = NULL, reason = CASE WHEN ? = '' THEN reason ELSE ? END WHERE id = ?",
+        (event.reason, event.reason, event.approval),
+    )
+    work.live.waiting_on -= reason_until is not None
+    if event.reason:
+        work.bump(f"card:{event.approval}", LANE_DECISION)
+    work.tx.signal("deadline")
