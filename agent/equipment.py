@@ -23,6 +23,8 @@ class Box(Protocol):
     state: RunState
     money: asyncio.Lock
     """Held from the look at what is left until a reservation is written."""
+    door: asyncio.Lock
+    """Held from the look at an open takeover until a rating or a start is written: neither follows its opening."""
 
     async def commit(
         self, events: Sequence[ev.Event], condition: Condition, blobs: Mapping[str, str] | None = None

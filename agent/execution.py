@@ -68,7 +68,10 @@ class Executor:
             effect_s=limit_s,
         )
         try:
-            await box.commit([begun], condition)
+            async with box.door:
+                if box.state.open_takeover is not None:
+                    return  # opened while this was checked: nothing starts beside it
+                await box.commit([begun], condition)
         except asyncio.CancelledError:
             if box.state.actions[item.action.id].phase == "started":  # written, but the tool never ran
                 never_ran = ev.ActionFinished(action=item.action.id, outcome=Outcome.CANCELLED, code="CANCELLED")
@@ -98,8 +101,11 @@ class Executor:
                     approval=item.approval, state=ApprovalState.WITHDRAWN, at=self._kit.clock.now(), reason=because
                 )
             ]
-        events, blobs = self._rater.outcome_of_rating(box.state, item, rating, because)
-        await box.commit([*withdrawn, *events], Intention(epoch=box.state.epoch), blobs)
+        async with box.door:
+            if box.state.open_takeover is not None:
+                return
+            events, blobs = self._rater.outcome_of_rating(box.state, item, rating, because)
+            await box.commit([*withdrawn, *events], Intention(epoch=box.state.epoch), blobs)
 
     async def _shown(self, item: ActionState) -> Preview:
         if not item.preview_blob:

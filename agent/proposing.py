@@ -50,11 +50,11 @@ class Proposer:
             wanted = script[index]
             call = Call(move.step, index, wanted.tool, {}, wanted.rationale, wanted.id)
             try:
-                arguments = render(wanted.arguments, known)
+                arguments, rationale = render(wanted.arguments, known), str(render(wanted.rationale, known))
             except ConfigurationError as error:
                 events += self._refused(state, call, {}, BadArguments.code, str(error))
             else:
-                events += await self.propose(state, replace(call, arguments=arguments))
+                events += await self.propose(state, replace(call, arguments=arguments, rationale=rationale))
         await box.commit(events, Intention(epoch=state.epoch))
 
     async def known(self, state: RunState) -> dict[str, Any]:

@@ -38,9 +38,12 @@ class Rater:
         """Read facts, rate, and let the gate say what comes next."""
         item = box.state.actions[move.action]
         rating = await self.rating(box.state, item)
-        state = box.state
-        events, blobs = self.outcome_of_rating(state, item, rating)
-        await box.commit(events, Intention(epoch=state.epoch), blobs)
+        async with box.door:
+            state = box.state
+            if state.open_takeover is not None:
+                return  # a person was asked meanwhile: nothing else is asked or let through, and it is rated anew later
+            events, blobs = self.outcome_of_rating(state, item, rating)
+            await box.commit(events, Intention(epoch=state.epoch), blobs)
 
     async def rating(self, state: RunState, item: ActionState) -> Rating:
         """Facts, preview and verdict of an action as things are now; whatever goes wrong raises the risk."""

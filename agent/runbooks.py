@@ -200,9 +200,9 @@ def render(template: Json, known: Mapping[str, Any]) -> Json:
             except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
                 raise ConfigurationError(f"A runbook's template failed: {error}.") from error
         case list():
-            return [render(item, known) for item in template]  # pyright: ignore[reportUnknownVariableType]  # JSON
+            return [render(item, known) for item in template]  # pyright: ignore[reportUnknownVariableType]  # any JSON value
         case dict():
-            return {str(key): render(value, known) for key, value in template.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]  # JSON
+            return {str(key): render(value, known) for key, value in template.items()}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]  # any JSON value
         case _:
             return template
 

@@ -17,6 +17,7 @@ class RunBox:
         self.run, self._journal = run, journal
         self.state = RunState(run=run)
         self.money = asyncio.Lock()
+        self.door = asyncio.Lock()
 
     async def commit(
         self, events: Sequence[ev.Event], condition: Condition, blobs: Mapping[str, str] | None = None

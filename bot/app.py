@@ -368,7 +368,7 @@ class _Builder:
             redact=self.redact,
             links=renderer.waits_at,
             admins=frozenset(Principal.parse(key).user for key in policy.admins(installation.team)),
-            prompts=tuple((book.title, book.example) for book in runbooks.books[:4]),
+            prompts=runbooks.prompts[:4],
         )
         register(slack.bolt, app.services)
         if not self.over_http:

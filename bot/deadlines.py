@@ -64,8 +64,8 @@ class Deadlines:
             return
         async with self._busy:
             try:
-                while await self._sweep(BATCH) >= BATCH:
-                    await asyncio.sleep(0)  # lets clicks in between two batches; nothing is polled
+                while await self._sweep(BATCH) >= BATCH:  # noqa: ASYNC110  # nothing is polled
+                    await asyncio.sleep(0)  # clicks come in between two batches
                 self.last_sweep = self._clock.monotonic()
             except SecondKeyError as error:
                 _log.warning("sweep_failed", error=str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final, cast
@@ -107,7 +108,7 @@ class Poster:
     """Posts, updates and finds messages. Raises PostFault."""
 
     def __init__(self, client: SlackClient, clock: Clock) -> None:
-        self._client = client
+        self._client = _without_retries(client)
         self._clock = clock
         self._channels: dict[str, AsyncLimiter] = {}
         self._updates = AsyncLimiter(UPDATES_A_MINUTE, 60)
@@ -207,6 +208,15 @@ class Poster:
         if limiter is None:
             limiter = self._channels[channel] = AsyncLimiter(POST_BURST, POST_BURST)
         return limiter
+
+
+def _without_retries(client: SlackClient) -> SlackClient:
+    """The same client without slack_sdk's own retry after a lost connection, which would post a second time."""
+    if not hasattr(client, "retry_handlers"):
+        return client
+    single = copy.copy(client)
+    single.retry_handlers = []
+    return single
 
 
 def metadata_of(key: str, revision: int) -> Block:

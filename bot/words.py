@@ -9,7 +9,7 @@ from typing import Final
 from agent.domain import ApprovalState, Outcome, Principal, RunStatus, TakeoverState
 from agent.errors import AlreadyDecided, ConfigurationError, QuotaExceeded, SecondKeyError
 from bot.blocks.kit import when
-from bot.blocks.text import inline
+from bot.blocks.text import inline, prose
 
 RUN: Final = {
     RunStatus.QUEUED: "queued",
@@ -74,7 +74,7 @@ def sentence(error: BaseException, *, command: str = "/agent") -> str:
         case ConfigurationError():
             return inline(f"{error} {error.fix}".strip(), 500)
         case SecondKeyError():
-            return inline(str(error).replace("/agent", command), 500)
+            return prose(str(error).replace("/agent", command), 500)
         case TimeoutError():
             return STILL_SAVING
         case _:

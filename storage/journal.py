@@ -111,6 +111,7 @@ class SqliteJournal:
 
         def write(tx: Tx) -> Committed:
             work = Working.load(tx, run)
+            work.by_driver = True
             self._check(work, events, condition)
             if blobs:
                 keep_blobs(tx, blobs)

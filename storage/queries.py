@@ -62,8 +62,14 @@ class Queries:
         return self._db.read(lambda conn: tuple(as_line(row) for row in conn.execute(query, (*wanted, limit))))
 
     def to_drive(self) -> tuple[str, ...]:
-        """Ids of the runs that are neither over nor waiting for people: what a process takes up when it starts."""
-        query = "SELECT id FROM runs WHERE status IN ('queued', 'running')"
+        """Ids of the runs that a process takes up when it starts: not over, and with something to do.
+
+        A run that waits for people can have it too: one action was approved while another still waits.
+        """
+        query = (
+            "SELECT id FROM runs WHERE status IN ('queued', 'running') UNION SELECT a.run FROM actions a "
+            "JOIN runs r ON r.id = a.run WHERE a.phase IN ('proposed', 'allowed', 'approved') AND r.status = 'waiting'"
+        )
         return self._db.read(lambda conn: tuple(run for (run,) in conn.execute(query)))
 
     def approval_view(self, approval: str) -> ApprovalView | None:

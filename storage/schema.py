@@ -58,6 +58,7 @@ _FIRST = (
       reason_until REAL, consumed_at REAL, quorum INTEGER NOT NULL, deciders_json TEXT NOT NULL,
       self_approved INTEGER NOT NULL, because TEXT NOT NULL
     ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX actions_open ON actions(run) WHERE phase IN ('proposed', 'allowed', 'approved')",
     "CREATE INDEX approvals_run ON approvals(run)",
     "CREATE INDEX approvals_deadline ON approvals(expires_at) WHERE state = 'pending'",
     "CREATE INDEX approvals_reason ON approvals(reason_until) WHERE reason_until IS NOT NULL",

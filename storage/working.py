@@ -89,6 +89,7 @@ class Working:
     actions: dict[str, ActionRow] = field(default_factory=dict[str, ActionRow])
     messages: dict[str, int] = field(default_factory=dict[str, int])
     """Outbox keys to bump, with their lanes."""
+    by_driver: bool = False
 
     @classmethod
     def load(cls, tx: Tx, run: str) -> Working:
@@ -174,7 +175,8 @@ class Working:
                 conn.execute(_BUMP, (key, run.id, lane, run.team, channel, thread, at, at))
             if self.messages:
                 tx.signal("outbox")
-        tx.signal("run", run.id)
+        if not self.by_driver:  # the driver knows what it wrote; everybody else's writing wakes it
+            tx.signal("run", run.id)
 
     def add_run(self, row: RunRow, *, task: str, parent: str, title: str, trace_id: str, span_id: str) -> None:
         """Insert the run's row; what stands in it from the start never changes."""

@@ -102,6 +102,7 @@ def _undecidable(sql: str, database: str, flag: str, why: str) -> Facts:
 
 
 def _read(sql: str, database: str) -> tuple[Facts, Statement | None]:
+    sql.encode()
     text = sql[match.end() :] if (match := _COMMENT.match(sql)) else sql
     text = text[explained.end() :] if (explained := _EXPLAIN.match(text)) else text
     if not _KNOWN.match(text):

@@ -7,6 +7,7 @@ import contextlib
 import os
 import platform
 import shutil
+import signal
 import time
 from pathlib import Path
 
@@ -46,8 +47,14 @@ class Bubblewrap:
         if self._bwrap is None or self._prlimit is None:
             raise SandboxUnavailable("bubblewrap is not installed here, so tools that need a sandbox are refused.")
         started = time.perf_counter()
-        process = await self._start(call)
-        # SIGKILL on the outer process takes the whole PID namespace with it; a group would leave daemons.
+        starting = asyncio.ensure_future(self._start(call))
+        try:
+            # A cancellation must not fall into the start: bubblewrap's inner process would be left waiting for ever.
+            process = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            with contextlib.suppress(SandboxUnavailable):
+                await _end(await starting)
+            raise
         kill = _Killer(process)
         out, err = bytearray(), bytearray()
         streams = asyncio.gather(
@@ -63,10 +70,9 @@ class Bubblewrap:
             except TimeoutError:
                 timed_out = True
         finally:
-            kill()
-            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-                await asyncio.wait_for(process.wait(), _DRAIN_S)
             streams.cancel()
+            await asyncio.gather(streams, return_exceptions=True)
+            await _end(process)
         return SandboxResult(
             exit_code=process.returncode if process.returncode is not None else -9,
             stdout=bytes(out),
@@ -92,6 +98,7 @@ class Bubblewrap:
                     # Empty, because the caller's environment stays readable in /proc/1/environ in spite of --clearenv.
                     env={},
                     cwd="/",
+                    start_new_session=True,
                 )
             except OSError as error:
                 raise SandboxUnavailable(f"The sandbox could not be started: {error.strerror}.") from error
@@ -135,8 +142,27 @@ class _Killer:
         self.for_output = False
 
     def __call__(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        # SIGKILL on the outer process takes the whole PID namespace with it, daemons and all. The group is for the
+        # first millisecond, in which the inner process does not yet die with the outer one.
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill whatever still runs and wait until it is gone and its pipes are closed."""
+    _Killer(process)()
+    if process.stdin is not None:
+        process.stdin.close()
+    with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+        async with asyncio.timeout(_DRAIN_S):
+            for stream in (process.stdout, process.stderr):
+                # A pipe that is not read to its end is never closed.
+                while stream is not None and await stream.read(_CHUNK):
+                    pass
+            await process.wait()
 
 
 def _root_folders() -> list[str]:

@@ -78,11 +78,11 @@ def _describe(connection: sqlite3.Connection, tree: exp.Expr, statement: Stateme
     ).fetchone()
     if triggers is not None:
         raise CannotPreview(f"The trigger {triggers[0]} on {name} would do more than can be shown.")
-    if not isinstance(tree, exp.Insert):
-        _refuse_cascades(connection, name)
     described = connection.execute(f"PRAGMA main.table_xinfo({quoted(name)})").fetchall()
     columns = tuple(str(row[1]) for row in described if row[6] == 0)
     primary = tuple(str(row[1]) for row in sorted(described, key=lambda row: row[5]) if row[5])
+    if not isinstance(tree, exp.Insert):
+        _refuse_cascades(connection, name, tree, primary)
     taken = {str(row[1]).lower() for row in described}
     rowid = next((alias for alias in _ROWID_NAMES if alias not in taken), "")
     if _has_rowid(connection, name):
@@ -97,15 +97,20 @@ def _has_rowid(connection: sqlite3.Connection, name: str) -> bool:
     return row is None or not row[0]
 
 
-def _refuse_cascades(connection: sqlite3.Connection, name: str) -> None:
+def _refuse_cascades(connection: sqlite3.Connection, name: str, tree: exp.Expr, primary: tuple[str, ...]) -> None:
     """Another table's foreign key may change that table when this one changes."""
+    deletes = isinstance(tree, exp.Delete)
+    written = {one.this.name.lower() for one in tree.expressions if isinstance(one, exp.EQ)}
+    key = {column.lower() for column in primary}
     others = connection.execute(
-        "SELECT m.name, f.on_update, f.on_delete FROM main.sqlite_schema AS m, pragma_foreign_key_list(m.name) AS f"
-        " WHERE m.type = 'table' AND lower(f.\"table\") = lower(?)",
+        'SELECT m.name, f."to", f.on_update, f.on_delete FROM main.sqlite_schema AS m, pragma_foreign_key_list(m.name)'
+        " AS f WHERE m.type = 'table' AND lower(f.\"table\") = lower(?)",
         (name,),
     )
-    for other, on_update, on_delete in others:
-        if {on_update, on_delete} - _HARMLESS_ACTIONS:
+    for other, column, on_update, on_delete in others:
+        meant = {str(column).lower()} if column is not None else key
+        action = on_delete if deletes else on_update if written & meant else "NO ACTION"
+        if action not in _HARMLESS_ACTIONS:
             raise CannotPreview(f"Rows of {other} would change along with those of {name}.")
 
 

@@ -8,7 +8,7 @@ from bot.blocks.message import Look, Message
 from bot.blocks.progress import not_begun, what
 from bot.blocks.text import SECTION, bare, inline, prose
 from bot.words import OUTCOME, RUN, count, money
-from storage.queries import RunView
+from storage.views import RunView
 
 PARAGRAPHS = 3
 """Sections for the text of an answer."""
@@ -21,7 +21,8 @@ def answer_message(view: RunView, look: Look) -> Message:
     run = view.run
     head = f"{look.who(run.requester)} {_HEAD.get(run.status, '')}".strip()
     blocks: list[Block] = [section(head), *(section(part) for part in _parts(body))]
-    if run.status is not RunStatus.COMPLETED and (listed := _list(view)):
+    # A report that the agent wrote from the state lists it all already.
+    if run.status is not RunStatus.COMPLETED and "\n- " not in body and (listed := _list(view)):
         blocks.append(section(listed))
     cost = f"{count(len(view.steps), 'step')} · {money(run.spent_micro_usd)} · run `{inline(run.id, 40)}`"
     blocks.append(context(f"Written by an AI; it can be wrong · {cost}"))

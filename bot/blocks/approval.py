@@ -17,8 +17,8 @@ from bot.blocks.kit import Block, actions, button, context, header, section, whe
 from bot.blocks.message import Look, Message
 from bot.blocks.text import bare, inline
 from bot.words import OUTCOME, count, duration
-from storage.queries import ActionView, ApprovalView
 from storage.rows import ApprovalRow
+from storage.views import ActionView, ApprovalView
 
 DIGEST_SHOWN = 12
 """Characters of the digest that a button carries: what was shown is what is decided."""
@@ -97,7 +97,7 @@ def _state_text(view: ApprovalView, look: Look) -> str:
         case ApprovalState.APPROVED:
             return _approved(view, look)
         case ApprovalState.DENIED:
-            by = f" by {look.who(row.decided_by)}" if row.decided_by else ""
+            by = f" by {look.actor(row.decided_by)}" if row.decided_by else ""
             reason = f"\n*Reason:* {inline(row.reason, 600)}" if row.reason else ""
             return f":no_entry_sign: *Denied{by}* at {when(row.decided_at)}: not run.{reason}"
         case ApprovalState.EXPIRED:
@@ -105,7 +105,7 @@ def _state_text(view: ApprovalView, look: Look) -> str:
             again = "Nobody said no; write in the thread to have it asked again."
             return f":hourglass: *Expired, nobody answered: not run.* {over} {again}"
         case ApprovalState.WITHDRAWN:
-            by = f" by {look.who(row.decided_by)}" if row.decided_by else ""
+            by = f" by {look.actor(row.decided_by)}" if row.decided_by else ""
             why = f" {inline(row.reason, 400)}" if row.reason else ""
             return f":leftwards_arrow_with_hook: *Withdrawn{by}* at {when(row.decided_at)}: not run.{why}"
         case ApprovalState.SUPERSEDED:
@@ -120,7 +120,7 @@ def _pending(view: ApprovalView, look: Look) -> str:
     votes = _yes(view)
     if view.approval.quorum <= 1:
         return f":key: *Needs a yes.* {asked}{until}"
-    said = f" Yes so far: {', '.join(look.who(key) for key in votes)}." if votes else ""
+    said = f" Yes so far: {', '.join(look.actor(key) for key in votes)}." if votes else ""
     return f":key: *Needs {count(view.approval.quorum, 'yes', 'yeses')}, has {len(votes)}.* {asked}{said}{until}"
 
 
@@ -131,7 +131,7 @@ def _yes(view: ApprovalView) -> list[str]:
 def _approved(view: ApprovalView, look: Look) -> str:
     row = view.approval
     voters = _yes(view) or [row.decided_by]
-    by = ", ".join(look.who(key) for key in voters if key)
+    by = ", ".join(look.actor(key) for key in voters if key)
     label = (
         " (`self_approved`: the requester's own yes, as the policy allows from a terminal)" if row.self_approved else ""
     )
@@ -158,14 +158,15 @@ def _outcome_text(action: ActionView) -> str:
             f"{mark} *Unknown: it started and its result was lost.* It is not run a second time by itself; "
             "a person is asked whether it happened."
         )
-    took = f" in {duration(action.ended_at - action.started_at)}" if action.started_at and action.ended_at else ""
+    seconds = action.ended_at - action.started_at if action.started_at and action.ended_at else 0
+    took = f" in {duration(seconds)}" if seconds >= 1 else ""
     code = f" (`{inline(code_of(action), 40)}`)" if code_of(action) else ""
     summary = f": {inline(action.summary, 500)}" if action.summary else ""
     return f"{mark} *{OUTCOME[action.outcome].capitalize()}*{took}{code}{summary}"
 
 
 def _footer(view: ApprovalView, look: Look) -> Block:
-    asked_by = f"Asked for by {look.who(view.run.requester)}"
+    asked_by = f"Asked for by {look.actor(view.run.requester)}"
     run, row = inline(view.run.id, 40), view.approval
     ids = f"run `{run}` · request `{inline(row.id, 40)}` · call `{row.digest[:DIGEST_SHOWN]}`"
     return context(f"{asked_by} · {ids} · proposed by an AI")

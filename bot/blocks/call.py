@@ -13,7 +13,7 @@ from agent.events import ActionFinished
 from agent.tools.base import Preview
 from bot.blocks.kit import Block, context, section, table
 from bot.blocks.text import SECTION, inline, shown, verbatim, width
-from storage.queries import ActionView
+from storage.views import ActionView
 
 ARGUMENTS_SHOWN: Final = 30
 """Arguments shown with their values; the names of further ones are listed."""
@@ -108,6 +108,7 @@ def preview_blocks(preview: Preview, limit: int = SECTION - 200) -> list[Block]:
 
 
 def _rows(preview: Preview) -> list[Block]:
+    """The rows; the statement behind them stands among the arguments already."""
     rows = _changes(preview)
     title = f"*Rows that would change: {preview.count}*"
     blocks = [section(title)]
@@ -118,8 +119,6 @@ def _rows(preview: Preview) -> list[Block]:
     notes = [f"{left} more rows are not shown"] if left > 0 else []
     if len(preview.columns) > _COLUMNS:
         notes.append(f"{len(preview.columns) - _COLUMNS} more columns are not shown")
-    if preview.text:
-        notes.append(inline(preview.text, 300))
     return [*blocks, context(". ".join(notes))] if notes else blocks
 
 

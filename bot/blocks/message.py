@@ -32,6 +32,9 @@ class Look:
     """How people are named in one rendering. Only the first post of a message may notify."""
 
     who: Names = person
+    """People who are listed: who asked, who may decide."""
+    actor: Names = person
+    """Who did something. A mention in an update notifies nobody."""
     is_first: bool = True
     command: str = "/agent"
     rate: float = 1.0

@@ -11,7 +11,7 @@ from bot.blocks.call import argument_blocks, preview_blocks, read_preview, reaso
 from bot.blocks.kit import Block, context, modal, section, text_input
 from bot.blocks.text import bare, inline, verbatim
 from bot.words import OUTCOME
-from storage.queries import ActionView
+from storage.views import ActionView
 
 DENY_REASON: Final = "deny_reason"
 DONE_FORM: Final = "takeover_done_form"
@@ -49,7 +49,7 @@ def deny_reason(approval: str, headline: str) -> Block:
             section(f":no_entry_sign: *Denied, it will not run:* {inline(headline, 300)}"),
             text_input(
                 REASON,
-                "Why? (optional)",
+                "Why?",
                 optional=True,
                 most=1000,
                 hint="The agent and the requester read it. Within a minute it reaches the agent before it goes on.",

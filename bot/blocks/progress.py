@@ -7,7 +7,7 @@ from bot.blocks.kit import Block, context, section
 from bot.blocks.message import Look, Message
 from bot.blocks.text import inline
 from bot.words import OUTCOME, RUN, count, duration, money
-from storage.queries import ActionView, RunView, StepView
+from storage.views import ActionView, RunView, StepView
 
 STEP_MARK = {
     "waiting": ":white_circle: to do",

@@ -11,14 +11,16 @@ from bot.blocks.approval import approval_card
 from bot.blocks.message import Look, Names
 from bot.blocks.progress import progress_message
 from bot.blocks.takeover import takeover_packet
+from bot.blocks.text import inline
 from bot.delivery import Rendered
 from storage.outbox import Outbox, OutboxRow
-from storage.queries import Queries, RunView
+from storage.queries import Queries
+from storage.views import RunView
 
 
 @dataclass(frozen=True, slots=True)
 class Renderer:
-    """Makes messages; only the first post of one mentions people, later ones name them."""
+    """Makes messages; only the first post of one notifies people: a mention in an update does not."""
 
     queries: Queries
     outbox: Outbox
@@ -33,7 +35,9 @@ class Renderer:
 
     def __call__(self, row: OutboxRow, is_first: bool) -> Rendered | None:  # noqa: FBT001  # the shape of delivery.Render
         """The message of this row; None when its subject is unknown or there is nothing to show."""
-        look = self.look if is_first else replace(self.look, who=self.names, is_first=False)
+        look = self.look
+        if not is_first:
+            look = replace(look, who=self._name, actor=look.actor if row.ts else self._name, is_first=False)
         match row.kind:
             case "approval":
                 return self._approval(row.subject, look)
@@ -82,6 +86,9 @@ class Renderer:
         if not self.workspace_url or not place or not first:
             return ""
         return f"{self.workspace_url.rstrip('/')}/archives/{place}/p{first.replace('.', '')}"
+
+    def _name(self, key: str) -> str:
+        return inline(self.names(key), 60)
 
     def _users(self, keys: tuple[str, ...], nobody: tuple[str, ...] | None = None) -> tuple[str, ...]:
         """Slack user ids of principals; of all deciders when the subject names none."""

@@ -11,7 +11,7 @@ from bot.blocks.message import Look
 from bot.blocks.progress import done_so_far, plan_lines
 from bot.blocks.text import inline
 from bot.words import RUN, money
-from storage.queries import RunLine, RunView
+from storage.views import RunLine, RunView
 
 VERBS: Final = ("status", "runs", "stop", "help")
 """What can follow the command."""
@@ -45,7 +45,10 @@ def run_list(views: Sequence[RunLine], look: Look, which: str, more: int = 0) ->
     blocks = [section(f"*Runs ({which})*"), *(section("\n".join(lines[at : at + 8])) for at in range(0, len(lines), 8))]
     tail = f"and {more} more · " if more else ""
     return fit(
-        [*blocks, context(f"{tail}`{look.command} status <run>` shows one; the first letters of its id are enough")]
+        [
+            *blocks,
+            context(f"{tail}`{look.command} status &lt;run&gt;` shows one; the first letters of its id are enough"),
+        ]
     )
 
 
@@ -58,7 +61,7 @@ def help_text(command: str, bot: str = "") -> str:
         "high risk is done by a person.\n"
         f"• `{command} status [run]`: where a run stands\n"
         f"• `{command} runs [mine|all|waiting]`: the runs that you may see\n"
-        f"• `{command} stop <run>|all`: end a run; `all` ends yours, and for admins everybody's\n"
+        f"• `{command} stop &lt;run&gt;|all`: end a run; `all` ends yours, and for admins everybody's\n"
         f"• `{command} help`: this"
     )
 

@@ -18,7 +18,7 @@ from bot.blocks.message import Look, Message
 from bot.blocks.progress import done_so_far, plan_lines
 from bot.blocks.text import bare, escape, inline
 from bot.words import money
-from storage.queries import TakeoverView
+from storage.views import TakeoverView
 
 
 def takeover_packet(view: TakeoverView, look: Look) -> Message:
@@ -44,7 +44,7 @@ def takeover_packet(view: TakeoverView, look: Look) -> Message:
     left = max(0, BUDGET_MICRO_USD - run.spent_micro_usd)
     blocks.append(
         context(
-            f"Asked for by {look.who(run.requester)} · {money(left)} of the run's money left · "
+            f"Asked for by {look.actor(run.requester)} · {money(left)} of the run's money left · "
             f"run `{inline(run.id, 40)}` · takeover `{inline(view.takeover.id, 40)}` · the agent never runs this"
         )
     )
@@ -67,10 +67,10 @@ def _state_text(view: TakeoverView, look: Look) -> str:
         case TakeoverState.OPEN:
             return _open(view, look)
         case TakeoverState.CLAIMED:
-            who = look.who(row.claimed_by)
+            who = look.actor(row.claimed_by)
             return f":raised_hand: *{who} has it* until {when(row.claim_until)}. The agent keeps quiet meanwhile."
         case TakeoverState.DONE:
-            lines = [f":bust_in_silhouette: *Done by {look.who(row.closed_by)}* at {when(row.closed_at)}."]
+            lines = [f":bust_in_silhouette: *Done by {look.actor(row.closed_by)}* at {when(row.closed_at)}."]
             lines += [f"*What was done:* {inline(row.what, 800)}"]
             lines += [f"*Reference:* {inline(row.reference, 300)}"] if row.reference else []
             lines += [f"*Evidence:* {inline(row.evidence, 600)}"] if row.evidence else []
@@ -78,11 +78,11 @@ def _state_text(view: TakeoverView, look: Look) -> str:
         case TakeoverState.HANDED_BACK:
             said = f"\n*Instruction:* {inline(row.what, 800)}" if row.what else ""
             return (
-                f":arrow_right_hook: *Handed back by {look.who(row.closed_by)}* at {when(row.closed_at)}. The agent "
+                f":arrow_right_hook: *Handed back by {look.actor(row.closed_by)}* at {when(row.closed_at)}. The agent "
                 f"looks at everything anew; the call below was not run.{said}"
             )
         case TakeoverState.ABORTED:
-            by = f" by {look.who(row.closed_by)}" if row.closed_by else ": nobody took it in time"
+            by = f" by {look.actor(row.closed_by)}" if row.closed_by else ""
             said = f"\n*Reason:* {inline(row.what, 800)}" if row.what else ""
             return f":octagonal_sign: *Given up{by}* at {when(row.closed_at)}. It was not run.{said}"
 

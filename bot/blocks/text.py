@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from typing import Final
 
 SECTION: Final = 3000
@@ -19,7 +18,7 @@ _ENTITIES: Final = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _MARKS: Final = str.maketrans({"*": "\u2217", "~": "\u223c", "`": "\u02cb"})
 _EDGE_UNDERSCORE: Final = re.compile(r"(?<!\w)_+|_+(?!\w)")
 _EMOJI: Final = re.compile(r":(?=[\w+'-]*[A-Za-z])([\w+'-]+):")
-_TOKEN: Final = re.compile(r"&(?:amp|lt|gt);|<[^<>\n]*>|.", re.DOTALL)
+_SPLIT: Final = re.compile(r"(?:&[a-z]{0,3}|<[^<>\n]*)\Z")
 _FENCE: Final = re.compile(r"```[^\n`]*\n(.*?)(?:\n?```|\Z)", re.DOTALL)
 _CODE_OR_BOLD: Final = re.compile(r"`([^`\n]+)`|\*\*([^*\n]+)\*\*")
 _FIRST_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
@@ -28,7 +27,7 @@ _WORD_JOINER: Final = "\u2060"
 
 def width(text: str) -> int:
     """Length as Slack may count it: UTF-16 units, so that an emoji counts twice."""
-    return len(text) + sum(character > "\uffff" for character in text)
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _is_hidden(character: str) -> bool:
@@ -59,17 +58,11 @@ def cut(text: str, limit: int, mark: str = "…") -> str:
     """At most `limit` characters of escaped text; an entity or a mention is kept whole or left out."""
     if width(text) <= limit:
         return text
-    room, kept = limit - width(mark), list[str]()
-    for token in _tokens(text):
-        room -= width(token)
-        if room < 0:
-            break
-        kept.append(token)
-    return "".join(kept) + mark
-
-
-def _tokens(text: str) -> Iterator[str]:
-    return (match.group() for match in _TOKEN.finditer(text))
+    room = max(0, limit - width(mark))
+    head = (
+        text[:room] if text.isascii() else text.encode("utf-16-le", "replace")[: room * 2].decode("utf-16-le", "ignore")
+    )
+    return _SPLIT.sub("", head) + mark
 
 
 def _plain(text: str) -> str:
@@ -109,14 +102,15 @@ def _some(text: str, limit: int) -> tuple[str, bool]:
 
 def verbatim(text: str, limit: int = SECTION) -> str:
     """A code block that shows the text exactly; it can be cut, but neither ended nor disguised from inside."""
-    left_out = max(0, len(text) - limit)
     body = shown(text[:limit]).translate(_ENTITIES)
     while "``" in body:
         body = body.replace("``", f"`{_WORD_JOINER}`")
     room = limit - len("```\n\n```")
     if width(body) > room:
         # What is said about the rest stands outside of the code, so that it cannot be forged from inside.
-        note = f"\n_… cut, {left_out or 'some'} more characters in all_" if left_out else "\n_… cut_"
+        note = f"\n_… cut; {len(text)} characters in all_"
+        if width(note) * 2 > room:
+            note = ""
         body = cut(body, room - width(note), mark="")
         return f"```\n{body}\n```{note}"
     return f"```\n{body}\n```"

@@ -20,7 +20,7 @@ from bot.listeners.payload import Command, command_of, who_of
 from bot.listeners.services import Bolt, Services
 from bot.listeners.visibility import is_admin, is_in_charge, may_see, visible
 from bot.words import INCOMPLETE, RUN, STILL_SAVING, count, nearest, sentence
-from storage.queries import RunLine
+from storage.views import RunLine
 
 UNFINISHED = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)
 SHOWN = 20
@@ -121,7 +121,7 @@ async def _runs(services: Services, typed: Command, person: Person) -> list[Bloc
 
 async def _stop(services: Services, typed: Command, person: Person) -> list[Block]:
     if len(typed.words) < 2:  # noqa: PLR2004  the verb and what it is about
-        return [section(f"Which run? `{services.command} stop <run>`, or `{services.command} stop all`.")]
+        return [section(f"Which run? `{services.command} stop &lt;run&gt;`, or `{services.command} stop all`.")]
     key = f"command:{typed.trigger_id}" if typed.trigger_id else ""
     if key and await services.inbox.seen(key):
         return [section("That was taken already.")]

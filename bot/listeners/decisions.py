@@ -19,7 +19,7 @@ from bot.listeners import replies
 from bot.listeners.payload import Click, click_of, who_of
 from bot.listeners.services import COMMIT_S, Bolt, Services
 from bot.words import INCOMPLETE, STILL_SAVING, sentence
-from storage.queries import ApprovalView, TakeoverView
+from storage.views import ApprovalView, TakeoverView
 
 
 class AnotherCard(DecisionError):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from slack_bolt import BoltResponse
 from slack_bolt.context.ack.async_ack import AsyncAck
+from slack_bolt.middleware.async_middleware import AsyncMiddleware
+from slack_bolt.request.async_request import AsyncBoltRequest
 
 from bot.listeners import replies
 from bot.listeners.payload import Body, first, mapping, text_of, who_of
@@ -19,19 +21,33 @@ _ANY: Final = re.compile(".*", re.DOTALL)
 
 def guard(app: Bolt, services: Services) -> None:
     """Stop payloads without the fields that Bolt's own matchers read, before they raise there."""
+    app.middleware(Whole(services))
 
-    async def whole(body: dict[str, Any], next_: Callable[[], Awaitable[None]]) -> BoltResponse | None:
+
+class Whole(AsyncMiddleware):
+    """Lets whole payloads through; a class, because Bolt reads the payload before it calls a function."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def async_process(
+        self,
+        *,
+        req: AsyncBoltRequest,
+        resp: BoltResponse,
+        next: Callable[[], Awaitable[BoltResponse]],  # noqa: A002  # Bolt passes it by this name
+    ) -> BoltResponse | None:
+        """Go on with a whole payload; else tell the person, keep a row, and ack."""
+        del resp
+        body: Body = cast("Any", req).body
         missing = missing_field(body)
         if not missing:
-            await next_()
-            return None
+            return await next()
         who = who_of(body)
-        services.tasks.start(replies.audit(services, "bad_payload", who, detail=f"without {missing}"))
+        self._services.tasks.start(replies.audit(self._services, "bad_payload", who, detail=f"without {missing}"))
         if who is not None:
-            services.tasks.start(replies.tell(services, who, INCOMPLETE))
+            self._services.tasks.start(replies.tell(self._services, who, INCOMPLETE))
         return BoltResponse(status=200, body="")
-
-    app.middleware(whole)
 
 
 def missing_field(body: Body) -> str:
@@ -42,7 +58,8 @@ def missing_field(body: Body) -> str:
     elif kind == "block_actions":
         wanted, place = first(body.get("actions")).get("action_id"), "actions[0].action_id"
     elif kind in {"view_submission", "view_closed"}:
-        wanted, place = mapping(body.get("view")).get("callback_id"), "view.callback_id"
+        view = mapping(body.get("view"))
+        wanted, place = view.get("type") and view.get("callback_id"), "view.callback_id"
     elif kind in {"shortcut", "message_action", "interactive_message"}:
         wanted, place = body.get("callback_id"), "callback_id"
     elif "command" in body:

@@ -154,7 +154,7 @@ def said_of(body: Body, bot_user: str) -> Said | None:
     team = text_of(event.get("user_team")) or text_of(event.get("source_team")) or text_of(event.get("team"))
     thread_ts = text_of(event.get("thread_ts"))
     return Said(
-        who=Who(user=user, team=team or text_of(body.get("team_id")), channel=channel, thread_ts=thread_ts or ts),
+        who=Who(user=user, team=team or text_of(body.get("team_id")), channel=channel, thread_ts=thread_ts),
         event_id=text_of(body.get("event_id")),
         text=plain(text_of(event.get("text")), bot_user),
         ts=ts,

@@ -19,8 +19,9 @@ from storage.database import Database
 from storage.decisions import Decisions
 from storage.inbox import Inbox
 from storage.outbox import Outbox
-from storage.queries import Queries, RunView
+from storage.queries import Queries
 from storage.quotas import Quotas
+from storage.views import RunView
 
 T = TypeVar("T")
 Bolt = Any

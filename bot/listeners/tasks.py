@@ -77,7 +77,7 @@ async def _take(services: Services, said: Said) -> None:
         return
     if word := _word(services, said):
         if not await services.inbox.seen(key):
-            thread_ts = "" if said.is_dm and not said.thread_ts else said.who.thread_ts
+            thread_ts = said.thread_ts or ("" if said.is_dm else said.ts)
             services.tasks.start(replies.say(services, said.who.channel, thread_ts, word))
         return
     try:

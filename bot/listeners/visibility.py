@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from bot.identity import Person
 from bot.listeners.services import Services
-from storage.queries import RunLine
+from storage.views import RunLine
 
 
 def is_admin(services: Services, person: Person) -> bool:

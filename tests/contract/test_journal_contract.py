@@ -79,9 +79,7 @@ async def now(result: object) -> None:
 
 
 def action(name: str = "a1") -> Action:
-    return Action(
-        id=name, step=0, turn=0, tool="query_sql", arguments={}, digest=content_hash(name), schema_hash="s"
-    )
+    return Action(id=name, step=0, turn=0, tool="query_sql", arguments={}, digest=content_hash(name), schema_hash="s")
 
 
 async def begin(subject: Subject, tier: Tier = Tier.LOW) -> Action:
@@ -117,7 +115,9 @@ async def ask(subject: Subject, item: Action, state: ApprovalState | None = Appr
     await subject.journal.commit(RUN, events, Fact())
 
 
-async def start(subject: Subject, item: Action, *, consumes: str = "", digest: str | None = None, epoch: int = 0) -> None:
+async def start(
+    subject: Subject, item: Action, *, consumes: str = "", digest: str | None = None, epoch: int = 0
+) -> None:
     digest = item.digest if digest is None else digest
     started = ev.ActionStarted(
         action=item.id, digest=digest, lease_token=subject.journal.lease_token, approval=consumes

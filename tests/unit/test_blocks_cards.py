@@ -38,8 +38,8 @@ from bot.blocks.progress import progress_message
 from bot.blocks.status import home, run_list, run_status
 from bot.blocks.takeover import takeover_packet
 from simulator.limits import ALL_BLOCKS_TEXT, block_problems, characters, check_view
-from storage.queries import ActionView, ApprovalView, RunLine, RunView, StepView, TakeoverView
 from storage.rows import ApprovalRow, TakeoverRow
+from storage.views import ActionView, ApprovalView, RunLine, RunView, StepView, TakeoverView
 
 MAYA, OMAR = "slack:T1:U0MAYA", "slack:T1:U0OMAR"
 LOOK = Look()
@@ -64,7 +64,7 @@ def action_view(
     **more: Any,  # noqa: ANN401  # fields of a view
 ) -> ActionView:
     action = Action(
-        id="a1", step=0, turn=0, tool="query_sql", arguments={"statement": "UPDATE"} if arguments is None else arguments,
+        id="a1", step=0, turn=0, tool="query_sql", arguments=arguments or {"statement": "UPDATE"},
         digest="abcdef0123456789", schema_hash="s", rationale=rationale,
     )  # fmt: skip
     rating = ev.ActionRated(action="a1", tier=Tier.MEDIUM, reasons=reasons, headline=headline)
@@ -73,7 +73,9 @@ def action_view(
 
 
 def approval_view(
-    state: ApprovalState = ApprovalState.PENDING, item: ActionView | None = None, **more: Any
+    state: ApprovalState = ApprovalState.PENDING,
+    item: ActionView | None = None,
+    **more: Any,  # noqa: ANN401
 ) -> ApprovalView:
     values: dict[str, Any] = {
         "id": "p1", "run": "r1", "action": "a1", "tool": "query_sql", "tier": Tier.MEDIUM, "digest": "abcdef0123456789",
@@ -98,7 +100,8 @@ def run_view(status: RunStatus = RunStatus.WAITING, *items: ActionView, **more: 
 def takeover_view(state: TakeoverState = TakeoverState.OPEN, **more: Any) -> TakeoverView:  # noqa: ANN401
     values: dict[str, Any] = {
         "id": "t1", "run": "r1", "action": "a1", "tool": "query_sql", "state": state, "cause": "high",
-        "opened_at": 100.0, "give_up_at": 9000.0, "claimed_by": OMAR if state == "claimed" else "", "claim_token": "c1", "claimed_at": 0.0,
+        "opened_at": 100.0, "give_up_at": 9000.0, "claimed_by": OMAR if state == "claimed" else "",
+        "claim_token": "c1", "claimed_at": 0.0,
         "claim_until": 1900.0, "reminded_at": 0.0, "escalated_at": 0.0, "closed_at": 0.0, "closed_by": "", "what": "",
         "reference": "", "evidence": "", "epoch": 0, "requester": MAYA, "team": "T1", "deciders": (OMAR,),
     }  # fmt: skip
@@ -301,7 +304,11 @@ def test_no_text_makes_a_card_that_slack_refuses_or_that_mentions_somebody(
     arguments = {key: text, **{f"k{number}": [text] for number in range(45)}}
     item = action_view(arguments, headline=text, rationale=text, reasons=reasons)
     preview = Preview(
-        kind="rows", columns=(text,) * 12, before=((text,) * 12,) * 50, after=((key,) * 12,) * 50, count=50
+        kind="rows",
+        columns=(text[:900],) * 12,
+        before=((text[:900],) * 12,) * 50,
+        after=((key[:900],) * 12,) * 50,
+        count=50,
     )
     view = replace(
         approval_view(state, item, reason=text, because=text, decided_by=OMAR), preview=preview.model_dump_json()

@@ -41,10 +41,12 @@ class Slack:
     def __init__(self) -> None:
         self.messages: dict[tuple[str, str], dict[str, Any]] = {}
         self.calls: list[tuple[str, str]] = []
+        self.said: list[str] = []
         self.faults: list[tuple[str, object]] = []
         self.at_once = self.most_at_once = 0
         self.gate = asyncio.Event()
         self.gate.set()
+        self.moved: Callable[[], None] = lambda: None
 
     def fail(
         self, method: str, error: str | Exception, *, status: int = 200, after: bool = False, **headers: str
@@ -64,6 +66,7 @@ class Slack:
 
     async def _call(self, method: str, channel: str) -> None:
         self.calls.append((method, channel))
+        self.moved()
         self.at_once += 1
         self.most_at_once = max(self.at_once, self.most_at_once)
         try:
@@ -74,9 +77,11 @@ class Slack:
         self._fault(method)
 
     async def chat_postMessage(self, **message: Any) -> dict[str, Any]:  # noqa: ANN401, N802  # Slack's name
+        self.said.append(message["text"])
         await self._call("post", message["channel"])
-        ts = f"{len(self.calls)}.1"
+        ts = f"{len(self.said)}.{len(self.messages)}"
         self.messages[message["channel"], ts] = message | {"ts": ts}
+        self.moved()
         self._fault("post+")
         return {"ok": True, "channel": message["channel"], "ts": ts}
 
@@ -128,6 +133,7 @@ class World:
     delivery: Delivery
     delivered: list[str]
     counted: list[tuple[str, str]]
+    changed: asyncio.Condition
 
     async def want(
         self, key: str, lane: str = "card", channel: str = "", thread_ts: str = "", created: float = 0.0
@@ -148,10 +154,9 @@ class World:
         await asyncio.wait_for(self.delivery.drained(), 10)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait on the loop until something holds."""
-        async with asyncio.timeout(10):
-            while not holds():
-                await asyncio.sleep(0.01)
+        """Wait until something holds; looked at whenever Slack was called, or something was delivered or counted."""
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(holds)
 
 
 @asynccontextmanager
@@ -160,18 +165,37 @@ async def make_world(path: Path, client: object) -> AsyncIterator[World]:
     db = await Database.open(path / "db.sqlite", clock=clock)
     outbox, screen = Outbox(db), Screen()
     delivered, counted = list[str](), list[tuple[str, str]]()
+    changed = asyncio.Condition()
+    tellers = set[asyncio.Task[None]]()
+
+    async def tell() -> None:
+        async with changed:
+            changed.notify_all()
+
+    def moved() -> None:
+        task = asyncio.get_running_loop().create_task(tell())
+        tellers.add(task)
+        task.add_done_callback(tellers.discard)
 
     async def note(approval: str, _at: float) -> None:
         delivered.append(approval)
+        moved()
+
+    def count(name: str, label: str) -> None:
+        counted.append((name, label))
+        moved()
+
+    if isinstance(client, Slack):
+        client.moved = moved
 
     delivery = Delivery(
         outbox=outbox, poster=Poster(client, clock), render=screen, delivered=note, clock=clock,
-        count=lambda name, label: counted.append((name, label)),
+        count=count,
     )  # fmt: skip
     db.subscribe("outbox", delivery.wake)
     task = asyncio.create_task(delivery.run())
     try:
-        yield World(db, outbox, client, screen, delivery, delivered, counted)
+        yield World(db, outbox, client, screen, delivery, delivered, counted, changed)
     finally:
         delivery.stop()
         await task
@@ -223,7 +247,7 @@ async def test_decisions_go_before_cards_takeovers_and_progress_and_at_most_four
     await world.want("answer:r2", "decision", channel="C2", thread_ts="2.1")
     world.slack.gate.set()
     await world.drained()
-    assert [m["text"] for m in world.slack.messages.values()][4:] == [
+    assert world.slack.said[4:] == [
         "answer:r2",
         "card:p1",
         "takeover:t1",
@@ -274,7 +298,7 @@ async def test_a_message_that_a_killed_process_posted_is_found_by_the_next_one(t
         assert slack.did("post") == 1
         row = world.outbox.get("card:p1")
         assert row is not None
-        assert (row.channel, row.ts) == ("CACT", "1.1")
+        assert (row.channel, row.ts) == ("CACT", "1.0")
 
 
 async def test_a_place_that_the_database_did_not_keep_is_saved_without_posting_again(
@@ -291,8 +315,10 @@ async def test_a_place_that_the_database_did_not_keep_is_saved_without_posting_a
 
     monkeypatch.setattr(world.outbox, "sent", once)
     await world.want("card:p1")
-    await world.until(lambda: bool((row := world.outbox.get("card:p1")) and row.ts))
     await world.drained()
+    row = world.outbox.get("card:p1")
+    assert row is not None
+    assert (row.channel, row.sent) == ("CACT", 1)
     assert world.slack.did("post") == 1
 
 

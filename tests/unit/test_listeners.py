@@ -611,7 +611,7 @@ async def test_runs_waiting_lists_what_waits_for_people(world: World) -> None:
     await world.slack.command(OMAR, DATA, "/agent", "runs waiting")
     await world.told(OMAR, "Runs (waiting)")
     await world.slack.command(OMAR, DATA, "/agent", "help")
-    await world.told(OMAR, "/agent stop <run>")
+    await world.told(OMAR, "/agent stop &lt;run&gt;")
 
 
 async def test_a_button_that_nobody_knows_is_answered(world: World) -> None:

@@ -20,7 +20,9 @@ ANNA = Principal(team="T1", user="U1")
 POLICY = load_policy()
 
 
-def rate(tool: str, facts: Facts, args: dict[str, Any] | None = None, policy: Policy = POLICY, *, read_only: bool = False) -> Tier:
+def rate(
+    tool: str, facts: Facts, args: dict[str, Any] | None = None, policy: Policy = POLICY, *, read_only: bool = False
+) -> Tier:
     return policy.rate(tool, args or {}, facts, ANNA, read_only=read_only).tier
 
 
@@ -28,7 +30,7 @@ def intents(*pairs: tuple[Effect, str]) -> tuple[Intent, ...]:
     return tuple(Intent(effect=effect, target=target) for effect, target in pairs)
 
 
-def workspace(*flags: str, **more: Any) -> Facts:
+def workspace(*flags: str, **more: Any) -> Facts:  # noqa: ANN401 - passed on as given
     return Facts(effects=intents((Effect.MODIFY, "workspace:a")), where="workspace", flags=flags, **more)
 
 

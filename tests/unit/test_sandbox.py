@@ -140,7 +140,9 @@ except OSError:
 os._exit(0)
 """
     result = await run(code, tmp_path)
-    assert result.stdout.split(b"\n") == [b"memory", b"file", b"processes True", b""]
+    # The kernel counts processes for every user but the machine's own root; there the time limit ends them.
+    counted = [b"processes True"] if os.getuid() else []
+    assert result.stdout.split(b"\n") == [b"memory", b"file", *counted, b""]
 
 
 @NEEDS
@@ -216,17 +218,19 @@ class Unwalled:
         return await prove(self)
 
     async def run(self, call: SandboxCall) -> SandboxResult:
-        process = await asyncio.create_subprocess_exec(*call.command, cwd=call.workspace, stdin=-1, stdout=-1, stderr=-1)
+        process = await asyncio.create_subprocess_exec(
+            *call.command, cwd=call.workspace, stdin=-1, stdout=-1, stderr=-1
+        )
         out, err = await process.communicate(call.stdin)
         return SandboxResult(process.returncode or 0, out, err)
 
 
 async def test_the_self_test_finds_every_leak_where_there_are_no_walls() -> None:
     leaks = await Unwalled().self_test()
+    Path("/usr/secondkey-canary").unlink(missing_ok=True)  # noqa: ASYNC240 - a moment's tidying
+    Path("/secondkey-canary").unlink(missing_ok=True)  # noqa: ASYNC240 - a moment's tidying
     for said in ("a file outside", "the environment", "a listener", "a local socket", "could be written", "signalled"):
         assert said in leaks
-    Path("/usr/secondkey-canary").unlink(missing_ok=True)
-    Path("/secondkey-canary").unlink(missing_ok=True)
 
 
 async def test_no_sandbox_says_why() -> None:

@@ -27,8 +27,8 @@ REGISTRY = Registry(default_tools())
 
 
 def git(folder: Path, *words: str) -> None:
-    subprocess.run(
-        ("git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words),
+    subprocess.run(  # noqa: S603 - fixed words
+        ("git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words),  # noqa: S607 - git as the machine has it
         cwd=folder,
         check=True,
         capture_output=True,
@@ -58,7 +58,7 @@ def context(tmp_path: Path, project: Path) -> ToolContext:
     return ToolContext(run="r1", workspace=tmp_path / "workspaces" / "r1", project=project, sandbox=FakeSandbox())
 
 
-async def call(context: ToolContext, name: str, **arguments: Any) -> ToolResult:
+async def call(context: ToolContext, name: str, **arguments: Any) -> ToolResult:  # noqa: ANN401 - passed on as given
     tool: Tool[Any] = REGISTRY.get(name)
     bound = await tool.bind(tool.parse(arguments), context)
     await tool.facts(bound, context)
@@ -220,7 +220,13 @@ async def test_a_pattern_that_would_take_for_ever_is_ended(
 
 @pytest.mark.parametrize(
     ("expression", "value"),
-    [("1 + 2 * 3", 7), ("(1250 * 1.19) / 2", 743.75), ("sum([1, 2, 3])", 6), ("2 ** 100", str(2**100)), ("3 > 2", True)],
+    [
+        ("1 + 2 * 3", 7),
+        ("(1250 * 1.19) / 2", 743.75),
+        ("sum([1, 2, 3])", 6),
+        ("2 ** 100", str(2**100)),
+        ("3 > 2", True),
+    ],
 )
 def test_arithmetic_is_worked_out(expression: str, value: object) -> None:
     assert evaluate(expression) == value

@@ -56,9 +56,7 @@ def context(tmp_path: Path, shop: Path) -> ToolContext:
         "archive": Database("archive", shop, writable=False),
         "lost": Database("lost", tmp_path / "nowhere.db"),
     }
-    return ToolContext(
-        run="r1", workspace=tmp_path / "w", project=tmp_path, sandbox=NoSandbox(), databases=databases
-    )
+    return ToolContext(run="r1", workspace=tmp_path / "w", project=tmp_path, sandbox=NoSandbox(), databases=databases)
 
 
 @pytest.fixture
@@ -84,7 +82,7 @@ async def seen(context: ToolContext, sql: str) -> Preview:
     return await TOOL.preview(TOOL.parse({"database": "shop", "sql": sql}), context)
 
 
-async def run(context: ToolContext, sql: str, preview: Preview | None = None, **more: Any) -> ToolResult:
+async def run(context: ToolContext, sql: str, preview: Preview | None = None, **more: Any) -> ToolResult:  # noqa: ANN401 - passed on as given
     arguments = TOOL.parse({"database": "shop", "sql": sql, **more})
     return await TOOL.run(arguments, context, preview or await TOOL.preview(arguments, context))
 
@@ -238,7 +236,7 @@ async def test_a_statement_that_touches_other_rows_than_were_shown_is_rolled_bac
     monkeypatch.setattr(
         module,
         "survey",
-        lambda connection, statement, _: real(
+        lambda connection, _statement, _sql: real(
             connection, module.read_sql("UPDATE orders SET total = 0 WHERE id = 9", "shop")[1], "same"
         ),
     )
@@ -329,7 +327,7 @@ async def test_a_cancelled_query_leaves_no_thread_behind(context: ToolContext) -
         return await run(context, ENDLESS)
 
     task = asyncio.create_task(endless())
-    while not entered.is_set():
+    while not entered.is_set():  # noqa: ASYNC110 - one turn of the loop, no waiting
         await asyncio.sleep(0)
     await asyncio.sleep(0)
     task.cancel()

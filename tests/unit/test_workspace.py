@@ -27,7 +27,7 @@ def make(tmp_path: Path, *, git: bool = False) -> tuple[Workspace, Path]:
         (project / folder / "x.py").write_text("no\n")
     if git:
         (project / ".gitignore").write_text("*.log\n.venv\nnode_modules\n.hidden\n")
-        subprocess.run(("git", "init", "-q"), cwd=project, check=True)
+        subprocess.run(("git", "init", "-q"), cwd=project, check=True)  # noqa: S607 - git as the machine has it
     return Workspace(tmp_path / "workspaces" / "r1", project), project
 
 

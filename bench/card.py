@@ -1,0 +1,166 @@
+"""From a person's message to the approval card that stands in Slack, with the planner that needs no model.
+
+The simulator and the people are in this process, the app in another. Slack's rates are enforced and not reached: the
+tasks are spread over time. A sample begins when the simulator sends the message's first event and ends when it has
+taken the card's `chat.postMessage`, both read off its log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from bench._app import House, house
+from bench._report import is_quick, judge, percentile, table, tell
+from bot.shop import make_shop
+
+TARGET_P95_MS = 150.0
+MANY, FEW = 120, 20
+"""Samples of a whole run, and of a quick one."""
+WARM_UP = 3
+"""The first cards pay for what is loaded on first use; they are shown apart."""
+EVERY_S = 1.3
+"""Seconds between two tasks: fewer than 50 a minute, so that no method's and no channel's rate is reached."""
+PATIENCE_S = 20.0
+CHANNEL, CARDS, MAYA = "C0DATA", "C0ACTIONS", "U0MAYA"
+STAGES = (
+    ("event sent → run stored", "run_created"),
+    ("→ plan stored", "plan_made"),
+    ("→ first read proposed", "action_proposed"),
+    ("→ first read done", "action_finished"),
+    ("→ approval stored", "approval_requested"),
+)
+"""Where the time goes: the journal's first event of each kind ends a stage."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One task; all times are seconds since the epoch."""
+
+    sent: float
+    posted: float
+    message_ts: str
+
+    @property
+    def ms(self) -> float:
+        """From the event to the card, milliseconds."""
+        return (self.posted - self.sent) * 1000
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 when the target is missed."""
+    quick = is_quick("From a person's message to the posted approval card.", argv)
+    samples, stages, refused = asyncio.run(_measure(FEW if quick else MANY))
+    times = [sample.ms for sample in samples]
+    p50, p95 = percentile(times, 0.5), percentile(times, 0.95)
+    rows = [
+        ("p50", f"{p50:.1f} ms", ""),
+        ("p95", f"{p95:.1f} ms", "no target judged" if quick else f"target {TARGET_P95_MS:g} ms"),
+        ("slowest", f"{max(times):.1f} ms", ""),
+        ("samples", f"{len(times)}", f"one every {EVERY_S:g} s"),
+    ]
+    notes = [
+        "Socket Mode; the app in its own process; synchronous=FULL; the demo's runbook: one SELECT, then an UPDATE.",
+        f"Slack's rates enforced; calls refused for being too many: {refused}.",
+    ]
+    figures = {"event_to_card_p50_ms": round(p50, 1), "event_to_card_p95_ms": round(p95, 1), "n": len(times)}
+    tell([table("event → approval card", ("", "", ""), rows), _stages(stages)], notes, figures)
+    return 0 if quick or judge("event_to_card_p95_ms", p95, TARGET_P95_MS, "ms") else 1
+
+
+def _stages(stages: dict[str, list[float]]) -> Any:  # noqa: ANN401  # rich's table
+    rows = [
+        (name, f"{percentile(values, 0.5):.1f} ms", f"{percentile(values, 0.95):.1f} ms")
+        for name, values in stages.items()
+    ]
+    return table("where the time goes", ("stage", "p50", "p95"), rows)
+
+
+async def _measure(wanted: int) -> tuple[list[Sample], dict[str, list[float]], int]:
+    with tempfile.TemporaryDirectory(prefix="secondkey-bench-") as name:
+        folder = Path(name)
+        project = folder / "project"
+        project.mkdir()
+        shop = make_shop(folder / "shop.db")
+        async with house(folder, shop=shop, project=project, rates=True) as here:
+            samples = [await _sample(here, order) for order in _orders(shop, WARM_UP + wanted)]
+            log = await here.driver.log()
+            refused = sum(1 for entry in log if entry["status"] == 429)  # noqa: PLR2004  Too Many Requests
+            stages = _where(here.database, samples[WARM_UP:])
+    return samples[WARM_UP:], stages, refused
+
+
+def _orders(shop: Path, count: int) -> list[int]:
+    """Orders that can be marked as shipped, since they are not."""
+    with closing(sqlite3.connect(shop)) as connection:
+        rows = connection.execute(
+            "SELECT id FROM orders WHERE status <> 'shipped' ORDER BY id DESC LIMIT ?", (count,)
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+async def _sample(here: House, order: int) -> Sample:
+    """One person asks; the next one does not before Slack's rates allow it."""
+    loop = asyncio.get_running_loop()
+    next_at = loop.time() + EVERY_S
+    before = len(here.driver.pushes)
+    seen = here.simulator.services.log.after(0)["next"]
+    text = f"<@U0SECONDKEY> Mark order {order} as shipped"
+    ts = await here.driver.post(MAYA, CHANNEL, text)
+    await here.driver.wait_for_push(_is_card(order), after=before, timeout=PATIENCE_S)
+    entries: list[Json] = here.simulator.services.log.after(seen)["entries"]
+    sent = next(entry["at"] for entry in entries if _is_sent(entry, ts))
+    posted = next(entry["at"] for entry in entries if _is_posted(entry, order))
+    await asyncio.sleep(max(0.0, next_at - loop.time()))
+    return Sample(sent, posted, ts)
+
+
+def _is_card(order: int) -> Any:  # noqa: ANN401  # a predicate of the driver
+    def is_it(push: Json) -> bool:
+        message = push.get("message") or {}
+        return push["type"] == "message" and message.get("channel") == CARDS and f"id = {order}" in str(message)
+
+    return is_it
+
+
+def _is_sent(entry: Json, ts: str) -> bool:
+    return entry["direction"] == "event" and entry["args"].get("event", {}).get("ts") == ts
+
+
+def _is_posted(entry: Json, order: int) -> bool:
+    args = entry["args"]
+    is_card = entry["method"] == "chat.postMessage" and args.get("channel") == CARDS
+    return is_card and entry["ok"] and f"id = {order}" in str(args.get("blocks"))
+
+
+def _where(database: Path, samples: Sequence[Sample]) -> dict[str, list[float]]:
+    """Split each sample by what the app's journal says of its run, milliseconds."""
+    stages: dict[str, list[float]] = {}
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        for sample in samples:
+            times = dict(
+                connection.execute(
+                    "SELECT type, min(at) FROM events WHERE run = (SELECT run FROM tasks WHERE message_ts = ?) "
+                    "GROUP BY type",
+                    (sample.message_ts,),
+                ).fetchall()
+            )
+            marks = [sample.sent, *(times[event] for _, event in STAGES), sample.posted]
+            names = [*(name for name, _ in STAGES), "→ card taken by Slack"]
+            for name, (began, ended) in zip(names, pairwise(marks), strict=True):
+                stages.setdefault(name, []).append((ended - began) * 1000)
+    return stages
+
+
+if __name__ == "__main__":
+    sys.exit(main())

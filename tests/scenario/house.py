@@ -1,0 +1,322 @@
+"""The whole house for one test: a simulated workspace, the real app, a shop, a project, and a clock that is moved."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from agent import events as ev
+from agent.clock import SystemClock
+from agent.domain import RunStatus
+from agent.fakes import ScriptedModel
+from agent.policy import Policy, load_policy
+from agent.sandbox.select import choose
+from agent.tools.base import Tool
+from agent.tools.registry import default_tools
+from bot import app as composition
+from bot.app import App
+from bot.config import Settings
+from simulator.clock import Timing
+from simulator.driver import Driver
+from simulator.http_events import signed_headers
+from simulator.server import Simulator
+from storage.audit import Refusal, refusals
+from storage.journal import read_events
+from storage.queries import Queries, RunLine
+from storage.rows import ApprovalRow, TakeoverRow
+from tests.scenario.touch import Touch
+
+MAYA, OMAR, INES, THEO, EVE, BOT = "U0MAYA", "U0OMAR", "U0INES", "U0THEO", "U0EVE", "U0SECONDKEY"
+DATA, ACTIONS, GENERAL, TEAM = "C0DATA", "C0ACTIONS", "C0GENERAL", "T0SECONDKEY"
+SECRET = "simulator-signing-secret"
+HERE = Path(__file__).parent
+Json = dict[str, Any]
+
+
+class MovableClock(SystemClock):
+    """Business time runs with the real one and is moved on by the test; transport time is real."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead
+
+
+@dataclass
+class Plan:
+    """What a house is made with."""
+
+    tools: Sequence[Touch] = ()
+    replaced: Sequence[Tool[Any]] = ()
+    """Tools that take the place of those with the same name."""
+    model: ScriptedModel | None = None
+    policy: str = ""
+    """Further TOML of the own policy."""
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    over_http: bool = False
+    timing: Timing = field(default_factory=Timing)
+    settings: Json = field(default_factory=Json)
+
+
+class House:
+    """Ask, click, wait and look."""
+
+    def __init__(self, folder: Path, plan: Plan, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.plan, self.patch = folder, plan, patch
+        self.clock = MovableClock()
+        self.project, self.shop = folder / "project", folder / "shop.db"
+        self.sim: Simulator
+        self.slack: Driver
+        self.app: App
+
+    # -- coming and going ----------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Build project and shop, start the workspace and the app."""
+        _make_project(self.project)
+        _make_shop(self.shop)
+        (self.folder / "policy.toml").write_text(
+            f'version = 1\n[people]\napprovers = ["{OMAR}", "{INES}"]\nadmins = ["{OMAR}"]\n{self.plan.policy}'
+        )
+        await self._patch()
+        self.sim = await Simulator.start(rates=False, timing=self.plan.timing)
+        self.slack = Driver(self.sim.url)
+        await self.slack.__aenter__()
+        await self.start()
+
+    def settings(self, **other: Any) -> Settings:
+        """The configuration, pointed at the simulator."""
+        given: Json = {
+            "data": self.folder / "data",
+            "project": self.project,
+            "databases": {"shop": self.shop},
+            "policy": self.folder / "policy.toml",
+            "runbooks": (HERE / "runbooks.toml",),
+            "port": 0,
+            "slack_api_url": self.sim.api_url,
+            "slack_bot_token": "xoxb-simulator",
+            "slack_app_token": "xapp-simulator",
+            "slack_signing_secret": SECRET,
+        }
+        return Settings(**(given | self.plan.settings | other))
+
+    async def start(self) -> None:
+        """Start the app."""
+        app = await App.start(
+            self.settings(),
+            environment=self.plan.environment,
+            over_http=self.plan.over_http,
+            clock=self.clock,
+            model=self.plan.model,
+        )
+        assert app is not None
+        self.app = app
+        self.sim.set_request_url(f"{app.url}/slack/events" if self.plan.over_http else None)
+
+    async def restart(self) -> None:
+        """Stop the app and start another on the same folder."""
+        await self.app.stop()
+        await self.start()
+
+    async def close(self) -> None:
+        """Stop everything."""
+        for tool in self.plan.tools:
+            tool.release()
+        await self.app.stop()
+        await self.slack.__aexit__()
+        await self.sim.close()
+
+    async def _patch(self) -> None:
+        """The test's own tools beside the real ones, rated by their names; the sandbox is tried once, not each time."""
+        sandbox = await choose()
+
+        async def chosen() -> Any:  # noqa: ANN401  # a Sandbox
+            return sandbox
+
+        replaced = {tool.name: tool for tool in self.plan.replaced}
+        tools = (*(replaced.get(tool.name, tool) for tool in default_tools()), *self.plan.tools)
+
+        def policy(source: str | Path | None = None) -> Policy:
+            found, touch = load_policy(source), load_policy(_rules(self.plan.tools))
+            return Policy(
+                found.version, found.mode, found.people, found.limits, (*found.shipped, *touch.own), found.own
+            )
+
+        self.patch.setattr(composition, "choose", chosen)
+        self.patch.setattr(composition, "default_tools", lambda: tools)
+        self.patch.setattr(composition, "load_policy", policy)
+
+    # -- what people do ------------------------------------------------------------------------------------------
+
+    async def ask(self, text: str, *, user: str = MAYA, channel: str = DATA, thread_ts: str | None = None) -> str:
+        """Mention the bot; returns the message's ts."""
+        return await self.slack.post(user, channel, f"<@{BOT}> {text}", thread_ts=thread_ts)
+
+    async def dm(self, user: str) -> str:
+        """The channel of a person's direct message with the bot."""
+        return str((await self.slack.call("open_im", {"as": user}))["channel"])
+
+    async def click(self, user: str, card: Json, action: str) -> Json:
+        """Press a button of a card."""
+        return await self.slack.click(user, card["channel"], card["ts"], action)
+
+    async def command(self, text: str, *, user: str = MAYA, channel: str = DATA) -> str:
+        """Type the slash command and read what only this person is shown."""
+        before = set(self.slack.ephemerals)
+        answer = await self.slack.command(user, channel, "/agent", text)
+        assert answer["ok"], answer
+        await self.slack.wait_for_ephemeral(user, lambda m: (m["channel"], m["ts"]) not in before)
+        return words(next(m for key, (to, m) in self.slack.ephemerals.items() if key not in before and to == user))
+
+    async def signed(
+        self, body: str, *, content_type: str = "application/json", timestamp: str = "", secret: str = SECRET
+    ) -> tuple[int, str]:
+        """Send a signed request as Slack would."""
+        stamp = timestamp or str(int(self.clock.transport()))
+        headers = signed_headers(secret, stamp, body, content_type=content_type)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.app.url}/slack/events", data=body.encode(), headers=headers) as answer,
+        ):
+            return answer.status, await answer.text()
+
+    async def interaction(self, payload: Json) -> tuple[int, str]:
+        """Send an interaction over signed HTTP."""
+        body = str(aiohttp.FormData({"payload": json.dumps(payload)})()._value, "utf-8")  # type: ignore[attr-defined]
+        return await self.signed(body, content_type="application/x-www-form-urlencoded")
+
+    async def advance(self, seconds: float) -> None:
+        """Let business time pass and have the sweep look at it."""
+        self.clock.ahead += seconds
+        assert self.app.deadlines is not None
+        await self.app.deadlines.sweep()
+
+    # -- waiting -------------------------------------------------------------------------------------------------
+
+    async def card(self, *contains: str, without: Iterable[Json] = (), channel: str = ACTIONS) -> Json:
+        """The first card with buttons that holds these words."""
+        old = {item["ts"] for item in without}
+        return await self.slack.wait_for_message(
+            channel, lambda m: m["ts"] not in old and bool(buttons(m)) and all(part in words(m) for part in contains)
+        )
+
+    async def shows(self, card: Json, *contains: str) -> Json:
+        """The same message once it holds these words."""
+        return await self.slack.wait_for_message(
+            card["channel"], lambda m: m["ts"] == card["ts"] and all(part in words(m) for part in contains)
+        )
+
+    async def answer(self, ts: str, channel: str = DATA) -> str:
+        """The words of the final answer in a thread."""
+        found = await self.slack.wait_for_message(channel, lambda m: "Written by an AI" in words(m), thread_ts=ts)
+        return words(found)
+
+    async def told(self, user: str, contains: str) -> str:
+        """What only this person was shown."""
+        return words(await self.slack.wait_for_ephemeral(user, lambda m: contains in words(m)))
+
+    async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+        """Wait until a condition over the database holds; looked at after every commit."""
+        changed = asyncio.Event()
+        topics = ("run", "outbox", "deadline", "control", "home")
+        ends = [self.app.db.subscribe(topic, lambda _: changed.set()) for topic in topics]
+        try:
+            async with asyncio.timeout(seconds):
+                while not condition():
+                    changed.clear()
+                    await changed.wait()
+        finally:
+            for end in ends:
+                end()
+
+    async def run_at(self, ts: str, *statuses: RunStatus, channel: str = DATA) -> RunLine:
+        """The run of a thread, once it stands as one of these statuses."""
+        await self.until(lambda: (run := self.run(ts, channel)) and (not statuses or run.status in statuses))
+        run = self.run(ts, channel)
+        assert run is not None
+        return run
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    @property
+    def queries(self) -> Queries:
+        return Queries(self.app.db)
+
+    def run(self, ts: str, channel: str = DATA) -> RunLine | None:
+        return self.queries.find_run_by_thread(TEAM, channel, ts)
+
+    def approvals(self) -> list[ApprovalRow]:
+        """All approvals, oldest first."""
+        rows = self.app.db.read(lambda conn: conn.execute("SELECT id FROM approvals ORDER BY created_at").fetchall())
+        return [view.approval for (key,) in rows if (view := self.queries.approval_view(key))]
+
+    def takeover(self) -> TakeoverRow:
+        """The one takeover that there is."""
+        ((key,),) = self.app.db.read(lambda conn: conn.execute("SELECT id FROM takeovers").fetchall())
+        view = self.queries.takeover_view(key)
+        assert view is not None
+        return view.takeover
+
+    def events(self, run: str) -> list[ev.Event]:
+        return [item.event for item in self.app.db.read(lambda conn: read_events(conn, run))]
+
+    def started(self) -> int:
+        """How many starts stand in all journals."""
+        query = "SELECT count(*) FROM events WHERE type = 'action_started'"
+        return int(self.app.db.read(lambda conn: conn.execute(query).fetchone())[0])
+
+    def audit(self) -> list[Refusal]:
+        return list(refusals(self.app.db))
+
+    def prices(self) -> dict[str, int]:
+        """What stands in the shop."""
+        with sqlite3.connect(f"file:{self.shop}?mode=ro", uri=True) as conn:
+            found = dict(conn.execute("SELECT name, price FROM drinks").fetchall())
+        conn.close()
+        return found
+
+
+def words(message: Mapping[str, Any]) -> str:
+    """Everything that can be read in a message."""
+    return json.dumps([message.get("text"), message.get("blocks")], ensure_ascii=False)
+
+
+def buttons(message: Mapping[str, Any]) -> list[str]:
+    """Action ids of a message's buttons."""
+    rows = [block for block in message.get("blocks") or () if block["type"] == "actions"]
+    return [str(item["action_id"]) for row in rows for item in row["elements"]]
+
+
+def _rules(tools: Sequence[Touch]) -> str:
+    return "version = 1\n" + "".join(
+        f"[[rule]]\nname = '{tool.name}'\nwhen = \"tool == '{tool.name}'\"\ntier = '{tool.tier}'\nsay = 'Its name.'\n"
+        for tool in tools
+        if tool.tier
+    )
+
+
+def _make_shop(path: Path) -> None:
+    conn = sqlite3.connect(path)
+    conn.execute("CREATE TABLE drinks (id INTEGER PRIMARY KEY, name TEXT NOT NULL, price INTEGER NOT NULL)")
+    conn.executemany("INSERT INTO drinks VALUES (?, ?, ?)", [(1, "Oat flat", 400), (2, "Mocha", 450), (3, "Tea", 250)])
+    conn.commit()
+    conn.close()
+
+
+def _make_project(path: Path) -> None:
+    path.mkdir()
+    (path / "README.md").write_text("# Harbour Coffee\n\nRoasted by the sea.\n")
+    (path / "prices.txt").write_text("Oat flat 4.00\n")
+    for words_ in (("init", "-q"), ("add", "."), ("-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "t")):
+        subprocess.run(("git", *words_), cwd=path, check=True, capture_output=True)  # noqa: S603  # constants
