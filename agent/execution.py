@@ -7,9 +7,10 @@ import contextlib
 from typing import Any
 
 from agent import events as ev
-from agent.domain import ApprovalState, Outcome
+from agent.domain import ApprovalState, Outcome, digest_of
 from agent.equipment import Box, Equipment
 from agent.errors import (
+    ApprovalNotValid,
     PreviewMismatch,
     SandboxUnavailable,
     StorageUnavailable,
@@ -19,7 +20,7 @@ from agent.errors import (
 )
 from agent.gate import may_start
 from agent.ports import Fact, Intention
-from agent.proposing import SUMMARY_CHARACTERS, Call, Proposer, worker_of
+from agent.proposing import SUMMARY_CHARACTERS, Call, Proposer, refusal, worker_of
 from agent.rating import Rater, Rating, put_blob
 from agent.state import ActionState, RunState
 from agent.supervisor import StartAction
@@ -51,6 +52,11 @@ class Executor:
             await self._ask_again(box, item, rating, because)
             return
         tool = self._kit.registry.get(item.action.tool, worker_of(box.state, item.action.step))
+        if _digest_now(state, item, tool) != item.action.digest:
+            why = "What would run is not what was asked: its arguments or its tool changed meanwhile."
+            changed = refusal(item.action.id, ApprovalNotValid.code, why)
+            await box.commit([changed], Intention(epoch=state.epoch))
+            return
         limit_s = min(tool.timeout_s, item.action.timeout_s or tool.timeout_s)
         preview = await self._shown(item)
         begun = ev.ActionStarted(
@@ -164,3 +170,16 @@ class Executor:
             call = Call(action.step, action.turn, action.tool, arguments, action.rationale, action.call_id)
             return await self._proposer.propose(state, call)
         return []
+
+
+def _digest_now(state: RunState, item: ActionState, tool: Tool[Any]) -> str:
+    """The digest of exactly what would run now."""
+    assert state.task is not None  # noqa: S101  # a run without a task is no state
+    return digest_of(
+        run=state.run,
+        action=item.action.id,
+        principal=state.task.principal,
+        tool=tool.name,
+        schema_hash=tool.schema_hash,
+        arguments=item.action.arguments,
+    )

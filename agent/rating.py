@@ -62,9 +62,9 @@ class Rater:
             headline = tool.headline(arguments, preview)
             preview = await tool.preview(arguments, context)
             headline = tool.headline(arguments, preview)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
-        except Exception as error:  # noqa: BLE001  # invariant 7: an analyser that raises anything at all
+        except BaseException as error:  # noqa: BLE001  # invariant 7: anything at all; a panic in Rust is no Exception
             said = f"It could not be analysed ({type(error).__name__})."
             facts = facts.model_copy(update={"undecidable": (*facts.undecidable, said)})
             risk = policy.rate(action.tool, action.arguments, facts, self._requester(state), read_only=False)

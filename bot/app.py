@@ -315,6 +315,7 @@ class _Builder:
         settings, db = self.settings, app.db
         deciders = frozenset(policy.deciders(installation.team))
         identity = Identity(client, installation.team, self.clock, decides=lambda who: who.key in deciders)
+        await identity.learn(deciders)
         decisions = Decisions(db, self.clock, self.ids, PolicyEntitlement(policy, identity))
         queries, outbox = Queries(db), Outbox(db)
         renderer = Renderer(
@@ -323,7 +324,7 @@ class _Builder:
             names=identity.name,
             channels={"approval": channels.actions, "takeover": channels.takeovers},
             workspace_url=installation.url,
-            look=Look(command=settings.command),
+            look=Look(command=settings.command, rate=self.clock.rate),
             everybody=lambda: tuple(deciders),
         )
         app.delivery = Delivery(

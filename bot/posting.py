@@ -192,7 +192,7 @@ class Poster:
             arguments["cursor"] = cursor
         return None
 
-    async def _call(self, holds: str, call: Call, **arguments: Any) -> Mapping[str, Any]:  # noqa: ANN401  # JSON
+    async def _call(self, holds: str, call: Call, **arguments: Any) -> Mapping[str, Any]:  # noqa: ANN401  # any JSON value
         try:
             async with asyncio.timeout(CALL_S):
                 answer = await call(**arguments)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
@@ -15,6 +16,8 @@ from agent.errors import ConfigurationError, StorageUnavailable
 
 LARGEST_REQUEST = 2 * 1024 * 1024
 SLACK_WAITS_S = 3.0
+
+_log = structlog.get_logger(__name__)
 
 Checks = Callable[[], Mapping[str, str]]
 """Name of each part to what is wrong with it; empty when it is well."""
@@ -82,6 +85,10 @@ def _slack(bolt: AsyncApp) -> Callable[[web.Request], Awaitable[web.StreamRespon
                 answer = await bolt.async_dispatch(await to_bolt_request(request))
         except (TimeoutError, StorageUnavailable):
             return web.Response(status=503, text="not saved; please deliver again")
+        except (TypeError, ValueError, AttributeError, KeyError) as error:
+            # Bolt reads some fields before any listener does, and trusts their types.
+            _log.warning("request_not_understood", error=type(error).__name__)
+            return web.Response(status=400, text="not understood")
         return await to_aiohttp_response(answer)
 
     return handle

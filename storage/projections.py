@@ -144,6 +144,8 @@ def _action_started(work: Working, event: ev.ActionStarted, seq: int) -> None:
     work.move(item, "started")
     item.attempt, item.lease_token, item.resumed = event.attempt, event.lease_token, 0
     item.started_at = work.tx.now
+    if item.approval:
+        work.bump(f"card:{item.approval}", LANE_DECISION)
 
 
 def _action_resumed(work: Working, event: ev.ActionResumed, seq: int) -> None:

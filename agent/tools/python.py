@@ -87,9 +87,15 @@ class RunPython(Tool[PythonArguments]):
                 "stdout": _decoded(result.stdout),
                 "stderr": _decoded(result.stderr),
             },
-            summary="Python ran in the sandbox" if ok else f"Python ended with exit code {result.exit_code}",
+            summary="Python ran in the sandbox" if ok else _failure(result),
             ok=ok,
         )
+
+
+def _failure(result: SandboxResult) -> str:
+    """The exit code, and the last thing that was said, which with Python is the error itself."""
+    last = _decoded(result.stderr).strip().rpartition("\n")[2][:200]
+    return f"Python ended with exit code {result.exit_code}" + (f": {last}" if last else "")
 
 
 def _refuse_without_sandbox(context: ToolContext) -> None:

@@ -136,7 +136,7 @@ def _approved(view: ApprovalView, look: Look) -> str:
         " (`self_approved`: the requester's own yes, as the policy allows from a terminal)" if row.self_approved else ""
     )
     head = f":white_check_mark: *Approved by {by or 'the policy'}* at {when(row.decided_at)}{label}."
-    return f"{head}\n{_outcome_text(view.action)}"
+    return f"{head}\n{_outcome_text(view.action, look)}"
 
 
 def _run_words(action: ActionView) -> str:
@@ -145,7 +145,7 @@ def _run_words(action: ActionView) -> str:
     return "running" if action.phase == "started" else "about to start"
 
 
-def _outcome_text(action: ActionView) -> str:
+def _outcome_text(action: ActionView, look: Look) -> str:
     if action.outcome is None:
         return ":arrow_forward: *Running* now." if action.phase == "started" else ":clock1: About to start."
     mark = {
@@ -158,7 +158,7 @@ def _outcome_text(action: ActionView) -> str:
             f"{mark} *Unknown: it started and its result was lost.* It is not run a second time by itself; "
             "a person is asked whether it happened."
         )
-    seconds = action.ended_at - action.started_at if action.started_at and action.ended_at else 0
+    seconds = (action.ended_at - action.started_at) / look.rate if action.started_at and action.ended_at else 0
     took = f" in {duration(seconds)}" if seconds >= 1 else ""
     code = f" (`{inline(code_of(action), 40)}`)" if code_of(action) else ""
     summary = f": {inline(action.summary, 500)}" if action.summary else ""

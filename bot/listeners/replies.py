@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
@@ -53,7 +54,7 @@ async def _respond(url: str, text: str) -> bool:
             answer = await AsyncWebhookClient(url).send(text=text, response_type="ephemeral", replace_original=False)
     except _FAILURES:
         return False
-    return answer.status_code == 200  # noqa: PLR2004  OK
+    return answer.status_code == HTTPStatus.OK
 
 
 async def say(services: Services, channel: str, thread_ts: str, text: str) -> None:
