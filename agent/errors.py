@@ -16,6 +16,7 @@ SecondKeyError
 │   ├── NotEntitled
 │   ├── OwnRequest
 │   ├── NotClaimed
+│   ├── StillPossible
 │   └── UnknownSubject
 ├── QuotaExceeded
 ├── ToolError
@@ -149,6 +150,12 @@ class NotClaimed(DecisionError):
     """Somebody else has this takeover, or nobody has claimed it yet."""
 
     code = "NOT_CLAIMED"
+
+
+class StillPossible(DecisionError):
+    """The process that died could still be doing it. Please look again in half a minute."""
+
+    code = "STILL_POSSIBLE"
 
 
 class UnknownSubject(DecisionError):

@@ -296,6 +296,8 @@ class TakeoverClosed(Value):
     evidence: str = ""
     epoch: int = 0
     """The run's epoch from here on; it moves with every hand-back."""
+    again: bool = False
+    """An unknown that did not happen, says a person: the same call is proposed anew, and rated anew."""
 
 
 class StopRequested(Value):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 from agent import events as ev
@@ -20,7 +19,7 @@ from agent.errors import (
 )
 from agent.gate import may_start
 from agent.ports import Fact, Intention
-from agent.proposing import SUMMARY_CHARACTERS, Call, Proposer, refusal, worker_of
+from agent.proposing import SUMMARY_CHARACTERS, Proposer, refusal, worker_of
 from agent.rating import Rater, Rating, put_blob
 from agent.state import ActionState, RunState
 from agent.supervisor import StartAction
@@ -164,12 +163,7 @@ class Executor:
         tries = sum(1 for key in step.actions if state.actions[key].action.call_id == item.action.call_id)
         if tries >= ASK_AGAIN_LIMIT:
             return []
-        with contextlib.suppress(ToolError):
-            action = item.action
-            arguments = self._kit.registry.get(action.tool).unbound(action.arguments)
-            call = Call(action.step, action.turn, action.tool, arguments, action.rationale, action.call_id)
-            return await self._proposer.propose(state, call)
-        return []
+        return await self._proposer.anew(state, item.action)
 
 
 def _digest_now(state: RunState, item: ActionState, tool: Tool[Any]) -> str:

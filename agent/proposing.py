@@ -15,7 +15,7 @@ from agent.errors import BadArguments, ConfigurationError, SecretInArguments, To
 from agent.ports import Intention
 from agent.runbooks import render, values
 from agent.state import RunState
-from agent.supervisor import ProposeScripted, latest_by_call
+from agent.supervisor import ProposeAgain, ProposeScripted, latest_by_call
 from agent.tools.base import Tool
 
 SUMMARY_CHARACTERS = 300
@@ -56,6 +56,17 @@ class Proposer:
             else:
                 events += await self.propose(state, replace(call, arguments=arguments, rationale=rationale))
         await box.commit(events, Intention(epoch=state.epoch))
+
+    async def propose_again(self, box: Box, move: ProposeAgain) -> None:
+        """Propose the same call as a new action, with what it is bound to now."""
+        state = box.state
+        await box.commit(await self.anew(state, state.actions[move.action].action), Intention(epoch=state.epoch))
+
+    async def anew(self, state: RunState, action: Action) -> list[ev.Event]:
+        """The events that propose an action's call once more."""
+        arguments = self._kit.registry.get(action.tool).unbound(action.arguments)
+        call = Call(action.step, action.turn, action.tool, arguments, action.rationale, action.call_id)
+        return await self.propose(state, call)
 
     async def known(self, state: RunState) -> dict[str, Any]:
         """What a runbook's templates see: the task, its matches, and what earlier calls gave."""

@@ -42,6 +42,7 @@ from agent.supervisor import (
     MakePlan,
     Move,
     NoteTimeOut,
+    ProposeAgain,
     ProposeScripted,
     RateAction,
     StartAction,
@@ -201,7 +202,7 @@ class Runtime:
         if failures[move] >= FAILURES_A_MOVE and not box.state.status.is_final:
             await self._planner.finish(box, Finish(RunStatus.PARTIAL, "INTERNAL"))
 
-    async def _perform(self, box: RunBox, move: Move) -> None:
+    async def _perform(self, box: RunBox, move: Move) -> None:  # noqa: C901  # one arm a move
         match move:
             case Begin():
                 version = self._kit.policy().version
@@ -220,6 +221,8 @@ class Runtime:
                 await self._executor.start(box, move)
             case ProposeScripted():
                 await self._proposer.propose_scripted(box, move)
+            case ProposeAgain():
+                await self._proposer.propose_again(box, move)
             case MakePlan():
                 await self._planner.make_plan(box, move)
             case AskWorker():

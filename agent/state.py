@@ -70,6 +70,8 @@ class ActionState:
     lease_token: str = ""
     feedback: str = ""
     """What people said of it: a reason for a denial, an instruction at a hand-back."""
+    again: bool = False
+    """A person found that it did not happen, and wants the same call proposed anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,6 +444,7 @@ def _takeover(state: RunState, event: ev.Event) -> RunState:
                 phase="finished",
                 outcome=_OUTCOME_OF_TAKEOVER[takeover.cause, event.state],
                 feedback=event.what,
+                again=event.again,
                 summary="; ".join(part for part in (event.what, event.reference, event.evidence) if part),
             )
             state = _with_action(replace(state, epoch=max(state.epoch, event.epoch)), item)

@@ -82,6 +82,13 @@ class ProposeScripted:
 
 
 @dataclass(frozen=True, slots=True)
+class ProposeAgain:
+    """Propose the call of an action anew that did not happen, as a person found out."""
+
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class RateAction:
     """Read facts, rate, and pass the gate."""
 
@@ -131,6 +138,7 @@ Move = (
     | BeginStep
     | AskWorker
     | ProposeScripted
+    | ProposeAgain
     | RateAction
     | StartAction
     | CloseStep
@@ -201,7 +209,7 @@ def worth_another_try(state: RunState, plan: Plan, last: StepState) -> bool:
 def _open_step(state: RunState, planned: PlannedStep, step: StepState, limits: Limits) -> tuple[Move, ...]:
     items = list(latest_by_call(state, step))
     moves = _act(state, items)
-    unfinished = [item for item in items if item.phase != "finished" or _reason_open(state, item)]
+    unfinished = [item for item in items if item.phase != "finished" or item.again or _reason_open(state, item)]
     if state.out_of_time and not unfinished:
         return (CloseStep(step.number, "failed", "The run's time was used up."),)
     if planned.script:
@@ -223,6 +231,8 @@ def _act(state: RunState, items: list[ActionState]) -> tuple[Move, ...]:
     for item in items:
         if item.phase == "proposed" and item.tier is None:
             moves.append(RateAction(item.action.id))
+        elif item.again:
+            moves.append(ProposeAgain(item.action.id))
         elif item.phase in {"allowed", "approved"}:
             if item.action.exclusive and busy:
                 continue

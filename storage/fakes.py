@@ -10,6 +10,7 @@ from agent.domain import (
     APPROVAL_TIMEOUT_S,
     TAKEOVER_LIMIT_S,
     Action,
+    Outcome,
     Place,
     Plan,
     PlannedStep,
@@ -161,6 +162,25 @@ class Store:
             deciders=tuple(person.key for person in DECIDERS),
         )
         await self.journal.commit(run, (opened,), Fact())
+        return self.takeover(takeover)
+
+    async def lose(self, run: str) -> TakeoverRow:
+        """A started medium action whose result was lost, and the takeover that asks whether it happened."""
+        asked = await self.ask(run)
+        await self.decisions.vote(asked.id, DECIDERS[0], "approve")
+        await self.start(run, self.approval(asked.id))
+        takeover, now = self.ids.new("takeover"), self.clock.now()
+        lost = ev.ActionFinished(action=asked.action, outcome=Outcome.UNKNOWN)
+        opened = ev.TakeoverOpened(
+            takeover=takeover,
+            action=asked.action,
+            epoch=0,
+            cause="unknown",
+            opened_at=now,
+            give_up_at=now + TAKEOVER_LIMIT_S,
+            deciders=tuple(person.key for person in DECIDERS),
+        )
+        await self.journal.commit(run, (lost, opened), Fact())
         return self.takeover(takeover)
 
     async def start(self, run: str, approval: ApprovalRow) -> None:

@@ -6,7 +6,15 @@ from collections.abc import Callable
 from typing import Literal, TypeVar
 
 from agent.domain import Principal, TakeoverState
-from agent.errors import AlreadyDecided, DecisionError, NotClaimed, NotEntitled, OwnRequest, UnknownSubject
+from agent.errors import (
+    AlreadyDecided,
+    DecisionError,
+    NotClaimed,
+    NotEntitled,
+    OwnRequest,
+    StillPossible,
+    UnknownSubject,
+)
 from agent.events import (
     CoRequesterAdded,
     Event,
@@ -26,7 +34,13 @@ from storage.working import is_co_requester
 
 T = TypeVar("T")
 Ending = Literal["done", "handed_back", "aborted"]
+Answer = Literal["happened", "run_again", "stop"]
 CLAIM_S = 1800.0
+_ANSWERS: dict[Answer, tuple[Ending, str]] = {
+    "happened": ("done", "It happened before the process died."),
+    "run_again": ("handed_back", "It did not happen; it is proposed anew."),
+    "stop": ("aborted", "Nobody knows whether it happened; the run was ended."),
+}
 
 
 class TakeoverDecisions:
@@ -47,12 +61,8 @@ class TakeoverDecisions:
             row = find_takeover(tx.conn, takeover)
             if row is None:
                 return _refuse(tx, UnknownSubject(), principal, takeover)
-            if is_co_requester(tx.conn, row.run, principal):
-                return _refuse(tx, OwnRequest(), principal, takeover)
-            if principal.key not in row.deciders or not self._entitlement.may_decide(principal, row):
-                return _refuse(tx, NotEntitled(), principal, takeover)
-            if TakeoverState(row.state).is_final:
-                return AlreadyDecided(state=row.state, by=row.closed_by, at=row.closed_at)
+            if refusal := self._may_not(tx, row, principal):
+                return refusal
             events: list[Event] = []
             if row.state == TakeoverState.CLAIMED:
                 if row.claim_until > tx.now:
@@ -102,6 +112,8 @@ class TakeoverDecisions:
             row = _claimed(tx, takeover, principal, token)
             if isinstance(row, DecisionError):
                 return row
+            if not self._entitlement.may_decide(principal, row):
+                return _refuse(tx, NotEntitled(), principal, takeover)
             (epoch,) = tx.conn.execute("SELECT epoch FROM runs WHERE id = ?", (row.run,)).fetchone()
             events: list[Event] = []
             if state == "handed_back":
@@ -121,6 +133,51 @@ class TakeoverDecisions:
             return find_takeover(tx.conn, takeover) or row
 
         return await self._take(write)
+
+    async def answer_unknown(self, takeover: str, principal: Principal, answer: Answer) -> TakeoverRow:
+        """Say of an action with a lost result whether it happened; no claim is needed before.
+
+        `run_again` has the same call proposed and rated anew, once the dead process cannot be doing it any more.
+        Raises UnknownSubject, AlreadyDecided, NotEntitled, OwnRequest, StillPossible or StorageUnavailable.
+        """
+
+        def write(tx: Tx) -> TakeoverRow | DecisionError:
+            row = find_takeover(tx.conn, takeover)
+            if row is None or row.cause != "unknown":
+                return _refuse(tx, UnknownSubject(), principal, takeover)
+            if refusal := self._may_not(tx, row, principal):
+                return refusal
+            if row.state == TakeoverState.CLAIMED and row.claim_until > tx.now and row.claimed_by != principal.key:
+                return AlreadyDecided(state=row.state, by=row.claimed_by, at=row.claimed_at)
+            (until,) = tx.conn.execute("SELECT coalesce(max(effects_until), 0) FROM lease").fetchone()
+            if answer == "run_again" and until > tx.transport:
+                return StillPossible(
+                    f"The process that died could still be doing it; ask in {until - tx.transport:.0f} s."
+                )
+            (epoch,) = tx.conn.execute("SELECT epoch FROM runs WHERE id = ?", (row.run,)).fetchone()
+            state, what = _ANSWERS[answer]
+            closed = TakeoverClosed(
+                takeover=takeover,
+                state=state,
+                at=tx.now,
+                by=principal.key,
+                what=what,
+                epoch=epoch + (answer == "run_again"),
+                again=answer == "run_again",
+            )
+            append(tx, row.run, (closed,))
+            return find_takeover(tx.conn, takeover) or row
+
+        return await self._take(write)
+
+    def _may_not(self, tx: Tx, row: TakeoverRow, principal: Principal) -> DecisionError | None:
+        if is_co_requester(tx.conn, row.run, principal):
+            return _refuse(tx, OwnRequest(), principal, row.id)
+        if principal.key not in row.deciders or not self._entitlement.may_decide(principal, row):
+            return _refuse(tx, NotEntitled(), principal, row.id)
+        if TakeoverState(row.state).is_final:
+            return AlreadyDecided(state=row.state, by=row.closed_by, at=row.closed_at)
+        return None
 
     async def sweep_takeovers(self, now: float, limit: int = 500) -> int:
         """One batch: claims lapse, open ones are reminded of, escalated and, after their limit, aborted by nobody."""

@@ -12,6 +12,7 @@ from storage.views import ActionView, RunView, StepView
 STEP_MARK = {
     "waiting": ":white_circle: to do",
     "open": ":large_blue_circle: working",
+    "asking": ":key: waiting for people",
     "done": ":white_check_mark: done",
     "blocked": ":no_entry_sign: blocked",
     "failed": ":x: failed",
@@ -47,12 +48,18 @@ def _channel(channel: str) -> str:
 
 def plan_lines(view: RunView, most: int = 12) -> str:
     """The plan, one line a step, each with a plain status word."""
-    lines = [f"{STEP_MARK[step.status]} · {inline(instruction(view, step), 160)}" for step in view.steps[-most:]]
+    lines = [f"{_mark(view, step)} · {inline(instruction(view, step), 160)}" for step in view.steps[-most:]]
     if not view.run.status.is_final:
         lines += [f"{STEP_MARK['waiting']} · {inline(item, 160)}" for item in not_begun(view)[: most - len(lines)]]
     if lines:
         return "\n".join(lines)
     return inline(view.plan_failed, 400) or ("_no step was begun_" if view.run.status.is_final else "_making a plan_")
+
+
+def _mark(view: RunView, step: StepView) -> str:
+    """Nothing is being worked on while a run waits for people."""
+    is_asking = step.status == "open" and view.run.status is RunStatus.WAITING
+    return STEP_MARK["asking" if is_asking else step.status]
 
 
 def instruction(view: RunView, step: StepView) -> str:

@@ -25,9 +25,11 @@ def takeover_packet(view: TakeoverView, look: Look) -> Message:
     """Goal, plan, what is done, the exact proposed call, why it is high, money left; and the buttons of its state."""
     item, run, tool = view.action, view.view.run, inline(view.action.action.tool, 80)
     title = title_of(item)
+    is_unknown = view.takeover.cause == "unknown"
+    asks = "Did this happen?" if is_unknown else "A person has to do this:"
     state = _state_text(view, look)
-    blocks: list[Block] = [header(f"A person has to do this: {title}"), section(state)]
-    if view.takeover.cause == "unknown":
+    blocks: list[Block] = [header(f"{asks} {title}"), section(state)]
+    if is_unknown and view.takeover.state in {TakeoverState.OPEN, TakeoverState.CLAIMED}:
         blocks.append(section(_UNKNOWN))
     blocks += [
         section(f"*Goal*\n{escape(view.view.task.text, 500)}"),
@@ -37,27 +39,30 @@ def takeover_packet(view: TakeoverView, look: Look) -> Message:
         section(f"*The exact call that the agent proposed:* `{tool}`"),
         *argument_blocks(item.action.arguments, 3000),
         *preview_blocks(read_preview(view.preview), 1500),
-        section(f"*Why a person has to do it ({item.tier or 'high'} risk)*\n{reasons_text(reasons_of(item))}"),
     ]
+    if not is_unknown:
+        why = f"*Why a person has to do it ({item.tier or 'high'} risk)*\n{reasons_text(reasons_of(item))}"
+        blocks.append(section(why))
     if claim := claim_text(item.action.rationale, 300):
         blocks.append(section(claim))
+    never = "" if is_unknown else " · the agent never runs this"
     left = max(0, BUDGET_MICRO_USD - run.spent_micro_usd)
     blocks.append(
         context(
             f"Asked for by {look.actor(run.requester)} · {money(left)} of the run's money left · "
-            f"run `{inline(run.id, 40)}` · takeover `{inline(view.takeover.id, 40)}` · the agent never runs this"
+            f"run `{inline(run.id, 40)}` · takeover `{inline(view.takeover.id, 40)}`{never}"
         )
     )
     row = _buttons(view)
-    text = f"A person has to do this: {bare(title, 200)}"
+    text = f"{asks} {bare(title, 200)}"
     safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     call = section(f"*The exact call:* `{tool}`. See Details.")
     return Message.of(safe, [*blocks, *row], [header(title), section(state), call, *row])
 
 
 _UNKNOWN = (
-    ":grey_question: *Did this happen?* The agent started it and its result was lost. Please look, then press Done and "
-    "say what you found; it is not run a second time by itself."
+    ":grey_question: *Did this happen?* The agent started it and the process died before its result was kept. "
+    "Please look where it would show, then say so. It is never run a second time by itself."
 )
 
 
@@ -104,6 +109,16 @@ def _open(view: TakeoverView, look: Look) -> str:
 def _buttons(view: TakeoverView) -> list[Block]:
     value = value_of(view.takeover.id, view.action.action.digest)
     block_id = f"takeover:{view.takeover.id}"
+    if view.takeover.cause == "unknown" and view.takeover.state in {TakeoverState.OPEN, TakeoverState.CLAIMED}:
+        return [
+            actions(
+                block_id,
+                button("It happened", "unknown_happened", value),
+                button("It did not, run it", "unknown_run_again", value),
+                button("Stop the run", "unknown_stop", value),
+                button("Details", "details", value),
+            )
+        ]
     if view.takeover.state == TakeoverState.OPEN:
         return [actions(block_id, button("Claim", "takeover_claim", value), button("Details", "details", value))]
     if view.takeover.state == TakeoverState.CLAIMED:

@@ -184,6 +184,21 @@ async def abort(services: Services, click: Click, principal: Principal) -> None:
     _open(services, click, modals.takeover_abort(view.takeover.id, view.takeover.claim_token, title_of(view.action)))
 
 
+async def happened(services: Services, click: Click, principal: Principal) -> None:
+    """Say that a lost action did happen."""
+    await services.decisions.answer_unknown(_takeover(services, click).takeover.id, principal, "happened")
+
+
+async def run_again(services: Services, click: Click, principal: Principal) -> None:
+    """Say that it did not, and have it proposed anew."""
+    await services.decisions.answer_unknown(_takeover(services, click).takeover.id, principal, "run_again")
+
+
+async def stop_run(services: Services, click: Click, principal: Principal) -> None:
+    """End the run, since nobody can tell."""
+    await services.decisions.answer_unknown(_takeover(services, click).takeover.id, principal, "stop")
+
+
 HANDLERS: dict[str, Handler] = {
     "approve": approve,
     "deny": deny,
@@ -194,5 +209,8 @@ HANDLERS: dict[str, Handler] = {
     "takeover_done": done,
     "takeover_hand_back": hand_back,
     "takeover_abort": abort,
+    "unknown_happened": happened,
+    "unknown_run_again": run_again,
+    "unknown_stop": stop_run,
 }
 """Action id → what it does. Raises what `bot.words.sentence` turns into a private word."""

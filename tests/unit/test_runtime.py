@@ -436,3 +436,32 @@ async def test_a_secret_in_a_proposal_is_refused_and_not_stored(tmp_path: Path) 
     assert next(iter(ended.actions.values())).code == "SECRET_IN_ARGUMENTS"
     journal = "".join(item.event.model_dump_json() for item in bench.journal.events["r1"])
     assert secret not in journal + json.dumps(bench.journal.blobs)
+
+
+async def test_an_unknown_that_did_not_happen_is_proposed_and_asked_anew(tmp_path: Path) -> None:
+    touch = Touch("touch_medium", gate=asyncio.Event())
+    bench = Bench(tmp_path, touch)
+    bench.begin("ask once")
+    await bench.ended()
+    approve(bench)
+    await touch.running.wait()
+    journal = MemoryJournal(bench.clock, lease_token="lease-2", holder="lease-2")  # noqa: S106
+    journal.events, journal.blobs = bench.journal.events, bench.journal.blobs
+    journal.states = bench.journal.states
+    again = Touch("touch_medium")
+    successor = Bench(tmp_path, again, journal=journal)
+    successor.kit.ids.count = 100
+    await successor.runtime.recover(["r1"])
+    takeover = (await successor.ended()).open_takeover
+    assert takeover is not None
+    closed = ev.TakeoverClosed(takeover=takeover.id, state="handed_back", at=1.0, epoch=1, again=True)
+    journal.append("r1", closed)
+    successor.runtime.wake("r1")
+    assert (await successor.ended()).status is RunStatus.WAITING
+    assert again.done == 0
+    approve(successor)
+    ended = await successor.ended()
+    assert ended.status is RunStatus.COMPLETED
+    assert [item.outcome for item in ended.actions.values()] == [Outcome.WITHDRAWN, Outcome.SUCCEEDED]
+    assert again.done == 1
+    await bench.runtime.close(0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent.domain import Outcome, RunStatus
-from agent.errors import AlreadyDecided, NotClaimed, NotEntitled, OwnRequest, UnknownSubject
+from agent.errors import AlreadyDecided, NotClaimed, NotEntitled, OwnRequest, StillPossible, UnknownSubject
 from agent.state import fold
 from storage.audit import refusals
 from storage.fakes import DECIDERS, REQUESTER, Store
@@ -164,3 +164,45 @@ async def test_a_takeovers_view_shows_the_call_and_what_was_done(store: Store) -
     message = store.outbox.get(f"takeover:{opened.id}")
     assert message is not None
     assert (message.lane, message.channel) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "outcome"),
+    [("happened", "done", Outcome.SUCCEEDED), ("stop", "aborted", Outcome.UNKNOWN)],
+)
+async def test_a_person_says_whether_a_lost_action_happened(
+    store: Store, answer: str, state: str, outcome: Outcome
+) -> None:
+    run = await store.run()
+    lost = await store.lose(run)
+    row = await store.decisions.answer_unknown(lost.id, SECOND, answer)
+    assert (row.state, row.closed_by) == (state, SECOND.key)
+    folded = fold(run, await store.journal.read(run))
+    assert [item.outcome for item in folded.actions.values()] == [outcome]
+    with pytest.raises(AlreadyDecided):
+        await store.decisions.answer_unknown(lost.id, FIRST, "run_again")
+
+
+async def test_running_it_again_waits_until_the_dead_process_cannot_be_doing_it(store: Store) -> None:
+    run = await store.run()
+    lost = await store.lose(run)
+    with pytest.raises(StillPossible):
+        await store.decisions.answer_unknown(lost.id, FIRST, "run_again")
+    store.clock.advance(31.0)
+    row = await store.decisions.answer_unknown(lost.id, FIRST, "run_again")
+    assert row.state == "handed_back"
+    folded = fold(run, await store.journal.read(run))
+    assert [item.again for item in folded.actions.values()] == [True]
+    assert folded.epoch == 1
+    assert FIRST.key not in folded.co_requesters
+
+
+async def test_a_lost_action_is_not_judged_by_its_requester_nor_a_high_one_by_this_door(store: Store) -> None:
+    run = await store.run()
+    lost = await store.lose(run)
+    with pytest.raises(OwnRequest):
+        await store.decisions.answer_unknown(lost.id, REQUESTER, "happened")
+    high = await store.take_over(await store.run())
+    with pytest.raises(UnknownSubject):
+        await store.decisions.answer_unknown(high.id, FIRST, "happened")
+    assert store.takeover(lost.id).state == "open"
