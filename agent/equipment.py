@@ -20,11 +20,15 @@ from agent.tools.registry import Registry
 class Box(Protocol):
     """The driver's view of its run: the newest state, and the one way to write."""
 
-    state: RunState
     money: asyncio.Lock
     """Held from the look at what is left until a reservation is written."""
     door: asyncio.Lock
     """Held from the look at an open takeover until a rating or a start is written: neither follows its opening."""
+
+    @property
+    def state(self) -> RunState:
+        """The newest state known here."""
+        ...
 
     async def commit(
         self, events: Sequence[ev.Event], condition: Condition, blobs: Mapping[str, str] | None = None

@@ -10,6 +10,7 @@ anchored at both ends: a runbook must not take up a task whose remaining words i
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2.environment import TemplateExpression
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import Field, ValidationError
 
@@ -27,6 +29,8 @@ from agent.errors import ConfigurationError
 
 LONGEST_TASK = 4_000
 """Characters: a longer task is none that a pattern could do justice to."""
+COMPILED = 1_024
+"""Templates kept compiled; they come from files, not from tasks."""
 _OPENING = re.compile(
     r"\s*(?:(?:hi|hello|hey|ok|okay|so|now|please|pls|kindly)\b(?:\s+(?:there|all|team|again)\b)?|(?:can|could|would|will)"
     r"\s+you\b|(?:i|we)(?:['\u2019]d|\s+would)\s+like\s+you\s+to\b|(?:i|we)\s+(?:want|need)\s+you\s+to\b)[\s,.!:;-]*",
@@ -196,7 +200,7 @@ def render(template: Json, known: Mapping[str, Any]) -> Json:
             return _evaluate(template[1:].strip(), known)
         case str() if "{{" in template or "{%" in template:
             try:
-                return _environment().from_string(template).render(**known)
+                return _template(template).render(**known)
             except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
                 raise ConfigurationError(f"A runbook's template failed: {error}.") from error
         case list():
@@ -209,11 +213,22 @@ def render(template: Json, known: Mapping[str, Any]) -> Json:
 
 def _evaluate(expression: str, known: Mapping[str, Any]) -> Json:
     try:
-        return _environment().compile_expression(expression, undefined_to_none=False)(**known)
+        return _expression(expression)(**known)
     except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise ConfigurationError(f"A runbook's expression failed: {error}.") from error
 
 
+@functools.lru_cache(maxsize=COMPILED)
+def _template(source: str) -> Template:
+    return _environment().from_string(source)
+
+
+@functools.lru_cache(maxsize=COMPILED)
+def _expression(source: str) -> TemplateExpression:
+    return _environment().compile_expression(source, undefined_to_none=False)
+
+
+@functools.cache
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False

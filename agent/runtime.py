@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import structlog
 
 from agent import events as ev
 from agent.domain import RunStatus
-from agent.equipment import Equipment
+from agent.draft import MOVES_A_DRAFT, Draft, asks_model, is_inner
+from agent.equipment import Box, Equipment
 from agent.errors import (
     AlreadyDecided,
     AlreadyStarted,
@@ -52,8 +54,24 @@ from agent.supervisor import (
 
 RETRY_AFTER_STORAGE_S = 1.0
 FAILURES_A_MOVE = 3
+DRIVERS_AT_WORK = 32
+"""Drivers that may want the event loop at once; more would keep a click waiting for too long. Those that wait for a
+model or a tool do not count."""
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Driver:
+    """A run that is driven now."""
+
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when something may be done: a wake, or a move that has ended."""
+    woken: bool = False
+    """Somebody else wrote into the run."""
+    at_work: bool = True
+    """Wants the event loop, in contrast to one that waits for a model or a tool."""
+    task: asyncio.Task[None] | None = None
 
 
 class Runtime:
@@ -66,8 +84,10 @@ class Runtime:
         self._rater = Rater(equipment)
         self._executor = Executor(equipment, self._proposer, self._rater)
         self._planner = Planner(equipment, model, limits, self._proposer, self._rater)
-        self._drivers: dict[str, asyncio.Task[None]] = {}
-        self._dirty: dict[str, asyncio.Event] = {}
+        self._drivers: dict[str, _Driver] = {}
+        self._queue: dict[str, None] = {}
+        """Runs that were woken and have no driver yet, in their order."""
+        self._at_work = 0
         self._timers: set[asyncio.TimerHandle] = set()
         self._closing = False
 
@@ -77,21 +97,28 @@ class Runtime:
         """Mark a run dirty; starts its driver when there is none."""
         if self._closing:
             return
-        if run in self._drivers:
-            self._dirty[run].set()
+        if (driver := self._drivers.get(run)) is not None:
+            driver.woken = True
+            driver.news.set()
             return
-        self._dirty[run] = asyncio.Event()
-        self._drivers[run] = asyncio.get_running_loop().create_task(self._drive(run), name=f"run {run}")
+        self._queue[run] = None
+        self._admit()
 
     @property
     def active(self) -> frozenset[str]:
-        """Runs that have a driver now."""
-        return frozenset(self._drivers)
+        """Runs that have a driver now, or wait for one."""
+        return frozenset(self._drivers) | frozenset(self._queue)
+
+    @property
+    def at_work(self) -> int:
+        """Drivers that want the event loop now."""
+        return self._at_work
 
     async def settled(self, run: str) -> RunState:
         """Wait until the run's driver has returned, and fold the run; for tests and the terminal."""
-        while (task := self._drivers.get(run)) is not None:
-            await asyncio.wait({task})
+        while run in self._queue or run in self._drivers:
+            driver = self._drivers.get(run)
+            await (asyncio.sleep(0) if driver is None or driver.task is None else asyncio.wait({driver.task}))
         return fold(run, await self._kit.journal.read(run))
 
     async def recover(self, runs: Iterable[str]) -> None:
@@ -107,9 +134,10 @@ class Runtime:
     async def close(self, grace_s: float = 5.0) -> None:
         """Start nothing new, let what runs end for `grace_s` real seconds, then cancel the rest."""
         self._closing = True
+        self._queue.clear()
         for timer in self._timers:
             timer.cancel()
-        tasks = set(self._drivers.values())
+        tasks = {driver.task for driver in self._drivers.values() if driver.task is not None}
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
         for task in tasks:
@@ -118,27 +146,41 @@ class Runtime:
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
-    async def _drive(self, run: str) -> None:
-        log = _log.bind(run_id=run)
-        dirty = self._dirty[run]
+    def _admit(self) -> None:
+        """Start drivers for those who wait, as long as the event loop can take them."""
+        while self._queue and self._at_work < DRIVERS_AT_WORK:
+            run = next(iter(self._queue))
+            del self._queue[run]
+            driver = self._drivers[run] = _Driver()
+            self._at_work += 1
+            driver.task = asyncio.get_running_loop().create_task(self._drive(run, driver), name=f"run {run}")
+
+    def _count_at_work(self, driver: _Driver, *, at_work: bool) -> None:
+        self._at_work += at_work - driver.at_work
+        driver.at_work = at_work
+
+    async def _drive(self, run: str, driver: _Driver) -> None:
         box = RunBox(run, self._kit.journal)
         flying: dict[Move, asyncio.Task[None]] = {}
         try:
-            await self._loop(box, dirty, flying)
+            await self._loop(box, driver, flying)
         except StorageUnavailable:
-            log.warning("storage is unavailable; the run is tried again shortly")
+            _log.warning("storage is unavailable; the run is tried again shortly", run_id=run)
             self._later(run, RETRY_AFTER_STORAGE_S)
         except LeaseLost:
-            log.warning("another process drives the runs now")
+            _log.warning("another process drives the runs now", run_id=run)
         except asyncio.CancelledError:
-            log.info("the driver was cancelled")
-        except Exception:
-            log.exception("the driver failed")
+            _log.info("the driver was cancelled", run_id=run)
+        except Exception:  # noqa: BLE001  # logged with its trace; the other runs go on
+            _log.exception("the driver failed", run_id=run)
         finally:
-            await _cancel(flying.values())
-            del self._drivers[run], self._dirty[run]
-            if dirty.is_set() and not self._closing:
+            if flying:
+                await _cancel(flying.values())
+            del self._drivers[run]
+            self._count_at_work(driver, at_work=False)
+            if driver.woken and not self._closing:
                 self.wake(run)
+            self._admit()
 
     def _later(self, run: str, seconds: float) -> None:
         def fire() -> None:
@@ -148,28 +190,70 @@ class Runtime:
         timer = asyncio.get_running_loop().call_later(seconds, fire)
         self._timers.add(timer)
 
-    async def _loop(self, box: RunBox, dirty: asyncio.Event, flying: dict[Move, asyncio.Task[None]]) -> None:
+    async def _loop(self, box: RunBox, driver: _Driver, flying: dict[Move, asyncio.Task[None]]) -> None:
         failures: dict[Move, int] = {}
         paused: set[Move] = set()
+        driver.woken = False
         await box.catch_up()
         while True:
-            if dirty.is_set():
-                dirty.clear()
+            if driver.woken:
+                driver.woken = False
                 paused.clear()
                 await box.catch_up()
             if box.state.stop_by:
                 _cancel_now(flying)
             if not self._closing:
-                for move in next_moves(box.state, self._limits):
+                moves = next_moves(box.state, self._limits)
+                alone = len(moves) == 1 and not flying
+                for move in moves:
                     if move not in flying and move not in paused:
-                        flying[move] = asyncio.get_running_loop().create_task(self._perform(box, move))
+                        flying[move] = self._start(box, driver, move, alone=alone)
             if not flying:
-                if dirty.is_set():
+                if driver.woken:
                     continue
                 return
-            await _any_of(dirty, flying.values())
+            await self._wait(driver, flying)
             for move in [move for move, task in flying.items() if task.done()]:
                 await self._landed(box, move, flying.pop(move), failures, paused)
+
+    def _start(self, box: RunBox, driver: _Driver, move: Move, *, alone: bool) -> asyncio.Task[None]:
+        work = self._draft(box, driver, move) if alone and is_inner(move) else self._perform(box, move)
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(lambda _: driver.news.set())
+        return task
+
+    async def _wait(self, driver: _Driver, flying: Mapping[Move, object]) -> None:
+        """Until there is news; whoever waits for something outside makes room for another driver meanwhile."""
+        if any(not is_inner(move) for move in flying):
+            self._count_at_work(driver, at_work=False)
+            self._admit()
+        await driver.news.wait()
+        driver.news.clear()
+        self._count_at_work(driver, at_work=True)
+
+    async def _draft(self, box: RunBox, driver: _Driver, move: Move) -> None:
+        """Do a move and all that follow from it alone, and write them together."""
+        draft = Draft(box, self._kit.clock)
+        async with box.door:
+            last = await self._think(draft, driver, move)
+            if last is None:
+                await draft.write()
+        if last is not None:
+            self._count_at_work(driver, at_work=False)
+            draft.leave()
+            await self._perform(draft, last)
+
+    async def _think(self, draft: Draft, driver: _Driver, move: Move) -> Move | None:
+        """Draft until something from outside is needed; a move that begins with a reservation is handed back."""
+        for _ in range(MOVES_A_DRAFT):
+            await self._perform(draft, move)
+            moves = next_moves(draft.state, self._limits)
+            if len(moves) != 1 or driver.woken or self._closing:
+                return None
+            (move,) = moves
+            if not is_inner(move):
+                return move if asks_model(move) else None
+        return None
 
     async def _landed(
         self, box: RunBox, move: Move, task: asyncio.Task[None], failures: dict[Move, int], paused: set[Move]
@@ -202,7 +286,7 @@ class Runtime:
         if failures[move] >= FAILURES_A_MOVE and not box.state.status.is_final:
             await self._planner.finish(box, Finish(RunStatus.PARTIAL, "INTERNAL"))
 
-    async def _perform(self, box: RunBox, move: Move) -> None:  # noqa: C901  # one arm a move
+    async def _perform(self, box: Box, move: Move) -> None:  # noqa: C901  # one arm a move
         match move:
             case Begin():
                 version = self._kit.policy().version
@@ -231,14 +315,6 @@ class Runtime:
                 await self._planner.write_answer(box, move)
             case Finish():
                 await self._planner.finish(box, move)
-
-
-async def _any_of(dirty: asyncio.Event, tasks: Iterable[asyncio.Task[None]]) -> None:
-    waiter = asyncio.get_running_loop().create_task(dirty.wait())
-    try:
-        await asyncio.wait({waiter, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiter.cancel()
 
 
 def _cancel_now(flying: Mapping[Move, asyncio.Task[None]]) -> None:

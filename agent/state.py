@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from agent import events as ev
@@ -187,21 +187,49 @@ class RunState:
 
 def fold(run: str, stored: Iterable[Stored], state: RunState | None = None) -> RunState:
     """The state after these events; raises IllegalTransition."""
-    state = state or RunState(run=run)
+    state = _copy(state) if state is not None else RunState(run=run)
     for item in stored:
-        state = apply(state, item)
+        _apply(state, item)
     return state
 
 
 def apply(state: RunState, stored: Stored) -> RunState:
     """The state after one more event; raises IllegalTransition when it does not fit."""
+    return fold(state.run, (stored,), state)
+
+
+def _apply(state: RunState, stored: Stored) -> None:
+    """Change a state that nobody else has seen yet: a copy an event would cost more than all the rest of a fold."""
     if stored.seq != state.seq + 1:
         raise IllegalTransition(f"run {state.run}: event {stored.seq} after {state.seq}")
     if state.status.is_final and not isinstance(stored.event, _AFTER_THE_END):
         raise IllegalTransition(f"run {state.run}: {stored.event.type} after the end")
-    state = _step(replace(state, seq=stored.seq), stored.event, stored.at)
+    _step(_set(state, seq=stored.seq), stored.event, stored.at)
     if state.status in {RunStatus.RUNNING, RunStatus.WAITING}:
-        state = replace(state, status=RunStatus.WAITING if state.is_waiting else RunStatus.RUNNING)
+        _set(state, status=RunStatus.WAITING if state.is_waiting else RunStatus.RUNNING)
+
+
+def _copy(item: _Item) -> _Item:
+    """A shallow copy, at a fraction of what `dataclasses.replace` takes."""
+    made = object.__new__(type(item))
+    names: tuple[str, ...] = getattr(item, "__slots__")  # noqa: B009  # not every type has slots, but each of these
+    for name in names:
+        object.__setattr__(made, name, getattr(item, name))
+    return made
+
+
+def _with(item: _Item, **changes: object) -> _Item:
+    """As `dataclasses.replace`, for the values of this module."""
+    made = _copy(item)
+    for name, value in changes.items():
+        object.__setattr__(made, name, value)
+    return made
+
+
+def _set(state: RunState, **changes: object) -> RunState:
+    """Change fields of a state that is still private to its fold."""
+    for name, value in changes.items():
+        object.__setattr__(state, name, value)
     return state
 
 
@@ -221,7 +249,7 @@ _AFTER_THE_END = (
 def _step(state: RunState, event: ev.Event, at: float) -> RunState:  # noqa: C901, PLR0911, PLR0912  # one arm an event
     match event:
         case ev.RunCreated():
-            return replace(
+            return _set(
                 state,
                 task=event.task,
                 parent_run=event.parent_run,
@@ -231,33 +259,33 @@ def _step(state: RunState, event: ev.Event, at: float) -> RunState:  # noqa: C90
                 co_requesters=frozenset({event.task.principal.key}),
             )
         case ev.RunStarted():
-            return replace(state, status=RunStatus.RUNNING)
+            return _set(state, status=RunStatus.RUNNING)
         case ev.CoRequesterAdded():
-            return replace(state, co_requesters=state.co_requesters | {event.principal.key})
+            return _set(state, co_requesters=state.co_requesters | {event.principal.key})
         case ev.FollowUpReceived():
-            return replace(
+            return _set(
                 state,
                 follow_ups=(*state.follow_ups, event.text_blob),
                 co_requesters=state.co_requesters | {event.principal.key},
             )
         case ev.PlanMade():
-            return replace(state, plan=event.plan)
+            return _set(state, plan=event.plan)
         case ev.PlanFailed():
-            return replace(state, plan_failed=event.reason)
+            return _set(state, plan_failed=event.reason)
         case ev.StepStarted():
-            return replace(
+            return _set(
                 state,
                 steps=(*state.steps, StepState(number=event.step, planned=event.planned, feedback=event.feedback)),
             )
         case ev.StepFinished():
-            done = replace(state.steps[event.step], status=event.status, summary=event.summary)
-            return replace(state, steps=_put(state.steps, event.step, done))
+            done = _with(state.steps[event.step], status=event.status, summary=event.summary)
+            return _set(state, steps=_put(state.steps, event.step, done))
         case ev.StopRequested():
-            return replace(state, stop_by=state.stop_by or event.by, stop_reason=state.stop_reason or event.reason)
+            return _set(state, stop_by=state.stop_by or event.by, stop_reason=state.stop_reason or event.reason)
         case ev.TimeRanOut():
-            return replace(state, out_of_time=True)
+            return _set(state, out_of_time=True)
         case ev.RunFinished():
-            return replace(state, status=event.status, answer_blob=event.answer_blob)
+            return _set(state, status=event.status, answer_blob=event.answer_blob)
         case ev.ModelCallStarted() | ev.ModelCallFinished() | ev.ModelCallFailed():
             return _call(state, event)
         case (
@@ -287,14 +315,14 @@ def _call(state: RunState, event: ev.ModelCallStarted | ev.ModelCallFinished | e
             model=event.model,
             reserved=event.reserved_micro_usd,
         )
-        return replace(state, calls={**state.calls, call.id: call})
+        return _set(state, calls={**state.calls, call.id: call})
     call = _get(state.calls, event.call)
     if call.phase != "started":
         raise IllegalTransition(f"model call {call.id} ended twice")
     if isinstance(event, ev.ModelCallFinished):
-        call = replace(call, phase="finished", reply_blob=event.reply_blob, cost=event.cost_micro_usd)
+        call = _with(call, phase="finished", reply_blob=event.reply_blob, cost=event.cost_micro_usd)
     else:
-        call = replace(
+        call = _with(
             call,
             phase="failed",
             code=event.code,
@@ -302,7 +330,7 @@ def _call(state: RunState, event: ev.ModelCallStarted | ev.ModelCallFinished | e
             retryable=event.retryable,
             cost=event.cost_micro_usd,
         )
-    return replace(state, calls={**state.calls, call.id: call}, active_ms=state.active_ms + event.duration_ms)
+    return _set(state, calls={**state.calls, call.id: call}, active_ms=state.active_ms + event.duration_ms)
 
 
 def _action(
@@ -314,15 +342,15 @@ def _action(
         if action.id in state.actions:
             raise IllegalTransition(f"action {action.id} proposed twice")
         step = state.steps[action.step]
-        step = replace(step, actions=(*step.actions, action.id))
-        state = replace(state, steps=_put(state.steps, action.step, step))
+        step = _with(step, actions=(*step.actions, action.id))
+        state = _set(state, steps=_put(state.steps, action.step, step))
         return _with_action(state, ActionState(action=action))
     item = _get(state.actions, event.action)
     match event:
         case ev.ActionRated():
             return _with_action(
                 state,
-                replace(
+                _with(
                     item,
                     phase="allowed" if event.tier is Tier.LOW else "proposed",
                     outcome=None,
@@ -338,17 +366,17 @@ def _action(
             if item.phase not in {"allowed", "approved"}:
                 raise IllegalTransition(f"action {event.action} started while {item.phase}")
             return _with_action(
-                state, replace(item, phase="started", attempt=event.attempt, lease_token=event.lease_token)
+                state, _with(item, phase="started", attempt=event.attempt, lease_token=event.lease_token)
             )
         case ev.ActionResumed():
-            return _with_action(state, replace(item, phase="allowed", attempt=item.attempt + 1, lease_token=""))
+            return _with_action(state, _with(item, phase="allowed", attempt=item.attempt + 1, lease_token=""))
         case ev.ActionFinished():
-            state = replace(state, active_ms=state.active_ms + event.duration_ms)
+            state = _set(state, active_ms=state.active_ms + event.duration_ms)
             if item.phase == "finished" and item.outcome is not Outcome.UNKNOWN:
                 raise IllegalTransition(f"action {event.action} ended twice")
             return _with_action(
                 state,
-                replace(
+                _with(
                     item,
                     phase="finished",
                     outcome=event.outcome,
@@ -371,22 +399,22 @@ def _approval(
             epoch=event.epoch,
             expires_at=event.expires_at,
         )
-        item = replace(
+        item = _with(
             _get(state.actions, event.action), phase="asked", approval=event.approval, outcome=None, feedback=""
         )
-        return _with_action(replace(state, approvals={**state.approvals, approval.id: approval}), item)
+        return _with_action(_set(state, approvals={**state.approvals, approval.id: approval}), item)
     approval = _get(state.approvals, event.approval)
     item = _get(state.actions, approval.action)
     match event:
         case ev.ApprovalDelivered():
-            approval = replace(approval, expires_at=event.expires_at)
+            approval = _with(approval, expires_at=event.expires_at)
         case ev.VoteCast():
             pass  # a vote alone changes nothing; the decision follows at quorum
         case ev.ApprovalDecided():
             withdraws_a_yes = approval.state is ApprovalState.APPROVED and event.state is ApprovalState.WITHDRAWN
             if approval.state is not ApprovalState.PENDING and not withdraws_a_yes:
                 raise IllegalTransition(f"approval {approval.id} decided twice")
-            approval = replace(
+            approval = _with(
                 approval,
                 state=event.state,
                 by=event.by,
@@ -396,9 +424,9 @@ def _approval(
             )
             item = _decided(item, event)
         case ev.DenialExplained():
-            approval = replace(approval, reason_open=False, reason=event.reason or approval.reason)
-            item = replace(item, feedback=event.reason or item.feedback)
-    return _with_action(replace(state, approvals={**state.approvals, approval.id: approval}), item)
+            approval = _with(approval, reason_open=False, reason=event.reason or approval.reason)
+            item = _with(item, feedback=event.reason or item.feedback)
+    return _with_action(_set(state, approvals={**state.approvals, approval.id: approval}), item)
 
 
 _OUTCOME_OF = {
@@ -411,17 +439,17 @@ _OUTCOME_OF = {
 
 def _decided(item: ActionState, event: ev.ApprovalDecided) -> ActionState:
     if event.state is ApprovalState.APPROVED:
-        return replace(item, phase="approved")
+        return _with(item, phase="approved")
     if item.phase == "finished":
         return item
-    return replace(item, phase="finished", outcome=_OUTCOME_OF[event.state], feedback=event.reason)
+    return _with(item, phase="finished", outcome=_OUTCOME_OF[event.state], feedback=event.reason)
 
 
 def _takeover(state: RunState, event: ev.Event) -> RunState:
     if isinstance(event, ev.TakeoverOpened):
         takeover = Takeover(id=event.takeover, action=event.action, cause=event.cause)
-        item = replace(_get(state.actions, event.action), phase="with_person", takeover=takeover.id)
-        return _with_action(replace(state, takeovers={**state.takeovers, takeover.id: takeover}), item)
+        item = _with(_get(state.actions, event.action), phase="with_person", takeover=takeover.id)
+        return _with_action(_set(state, takeovers={**state.takeovers, takeover.id: takeover}), item)
     if not isinstance(event, ev.TakeoverClaimed | ev.TakeoverReleased | ev.TakeoverReminded | ev.TakeoverClosed):
         raise IllegalTransition(f"nothing is known of {event.type}")
     takeover = _get(state.takeovers, event.takeover)
@@ -429,17 +457,17 @@ def _takeover(state: RunState, event: ev.Event) -> RunState:
         raise IllegalTransition(f"takeover {takeover.id} is over")
     match event:
         case ev.TakeoverClaimed():
-            takeover = replace(
+            takeover = _with(
                 takeover, state=TakeoverState.CLAIMED, by=event.by.key, claim_token=event.claim_token
             )  # fmt: skip
         case ev.TakeoverReleased():
-            takeover = replace(takeover, state=TakeoverState.OPEN, by="", claim_token="")
+            takeover = _with(takeover, state=TakeoverState.OPEN, by="", claim_token="")
         case ev.TakeoverReminded():
             return state
         case ev.TakeoverClosed():
-            takeover = replace(takeover, state=TakeoverState(event.state), by=event.by)
+            takeover = _with(takeover, state=TakeoverState(event.state), by=event.by)
             item = _get(state.actions, takeover.action)
-            item = replace(
+            item = _with(
                 item,
                 phase="finished",
                 outcome=_OUTCOME_OF_TAKEOVER[takeover.cause, event.state],
@@ -447,8 +475,8 @@ def _takeover(state: RunState, event: ev.Event) -> RunState:
                 again=event.again,
                 summary="; ".join(part for part in (event.what, event.reference, event.evidence) if part),
             )
-            state = _with_action(replace(state, epoch=max(state.epoch, event.epoch)), item)
-    return replace(state, takeovers={**state.takeovers, takeover.id: takeover})
+            state = _with_action(_set(state, epoch=max(state.epoch, event.epoch)), item)
+    return _set(state, takeovers={**state.takeovers, takeover.id: takeover})
 
 
 # An unknown that a person says has happened did happen: by the agent, before the crash.
@@ -463,7 +491,7 @@ _OUTCOME_OF_TAKEOVER = {
 
 
 def _with_action(state: RunState, item: ActionState) -> RunState:
-    return replace(state, actions={**state.actions, item.action.id: item})
+    return _set(state, actions={**state.actions, item.action.id: item})
 
 
 def _put(steps: tuple[StepState, ...], index: int, step: StepState) -> tuple[StepState, ...]:

@@ -1,4 +1,4 @@
-"""The command line: `secondkey init | demo | serve | status`."""
+"""The command line: `secondkey init | demo | serve | status | stop | pause | resume | approvals | audit`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agent.errors import ConfigurationError, SecondKeyError, StorageUnavailable
+from bot.cli_commands import add_commands
 
 EXIT_OK, EXIT_FAILED, EXIT_MISUSE = 0, 1, 2
 
@@ -69,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("--config", type=Path, help="configuration file (default: secondkey.toml)")
     status.add_argument("--json", action="store_true", help="print JSON")
     status.set_defaults(run=_status)
+
+    add_commands(commands)
     return parser
 
 

@@ -55,7 +55,9 @@ from storage.lease import Lease
 from storage.outbox import Outbox
 from storage.queries import Queries
 from storage.quotas import Quotas
+from storage.retention import Retention
 from storage.rows import ApprovalRow, TakeoverRow
+from storage.signer import Signer
 
 GRACE_S = 5.0
 
@@ -153,6 +155,7 @@ class App:
     def problems(self) -> dict[str, str]:
         """Each part and what is wrong with it; empty texts when all is well."""
         return {
+            "database": self.db.problem,
             "stand_by": "another process drives the runs" if self.keeper.standing_by else "",
             "slack": self.link.problem if self.link is not None else "",
             "delivery": self.delivery.problem if self.delivery is not None else "not started",
@@ -218,7 +221,16 @@ class _Builder:
         db = await Database.open(settings.database, clock=self.clock)
         lease = Lease(db, self.ids, holder=f"{socket.gethostname()}:{os.getpid()}")
         control = Control(db, kill_file=settings.kill_file)
-        keeper = Keeper(lease, control, self.clock, resumed=lambda: self._wake_all(db))
+        signer = Signer(db, folder=settings.data, heads_file=settings.heads_file)
+        db.subscribe("head", signer.moved)
+        keeper = Keeper(
+            lease,
+            control,
+            self.clock,
+            resumed=lambda: self._wake_all(db),
+            signer=signer,
+            retention=Retention(db, days=settings.retention_days),
+        )
         bolt = self._bolt(client)
         try:
             web = await serve(
@@ -379,6 +391,7 @@ class _Builder:
     def _bolt(self, client: AsyncWebClient) -> AsyncApp:
         # The listener persists before Slack is answered; else a crash in between would lose what was acked.
         return AsyncApp(
+            name="secondkey",  # else Bolt walks the whole stack to find one, for 80 ms
             client=client,
             token=self.settings.slack_bot_token.get_secret_value(),
             signing_secret=self.settings.slack_signing_secret.get_secret_value() or None,

@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     """Runs that everybody together may start in an hour."""
     runs_at_once: int = Field(default=3, ge=1)
     """Runs of one person that may be under way at once."""
+    retention_days: float = Field(default=396, gt=0)
+    """Days after a run's end until what it was about is dropped and only hashes stay; 396 are thirteen months."""
     host: str = "127.0.0.1"
     """Address on which the web server listens."""
     port: int = Field(default=8080, ge=0, le=65_535)
@@ -74,6 +76,11 @@ class Settings(BaseSettings):
     def database(self) -> Path:
         """The SQLite file with all state."""
         return self.data / "secondkey.db"
+
+    @property
+    def heads_file(self) -> Path:
+        """Signed heads of the journal, outside the database; a copy on another machine is worth most."""
+        return self.data / "audit-heads.jsonl"
 
     @property
     def kill_file(self) -> Path:
@@ -102,12 +109,12 @@ def load_settings(path: Path | None, environment: dict[str, str], **given: objec
     elif path is not None:
         raise ConfigurationError(f"{path} is not there.", fix="Write one with `secondkey init`.")
     for name, field in _SLACK_NAMES.items():
-        if environment.get(name):
-            values[field] = environment[name]
-        elif field in values:
+        if field in values:
             raise ConfigurationError(
                 f"{file} holds {field}; a token does not belong in a file.", fix=f"Set {name} in the environment."
             )
+        if environment.get(name):
+            values[field] = environment[name]
     if environment.get("PORT"):
         values["port"] = environment["PORT"]
         values.setdefault("host", "0.0.0.0")  # noqa: S104  # a platform that gives PORT routes from outside

@@ -17,6 +17,8 @@ from agent.domain import Principal
 from agent.errors import NotEntitled
 from agent.ports import Clock
 
+DECIDING_FRESH_S = 10.0
+"""The same for somebody who decides: who was deactivated a moment ago decides nothing."""
 FRESH_S = 300.0
 """How long what Slack said of a person is believed, seconds of transport time."""
 LOOK_UP_S = 2.0
@@ -78,9 +80,9 @@ class Identity:
         """The principal of a Slack user; without a team the home team is meant."""
         return Principal(team=team or self._home, user=user)
 
-    async def person(self, user: str, team: str = "") -> Person:
-        """What Slack says of them, asked again when it is older than five minutes; raises NotVerified."""
-        if known := self._fresh(user):
+    async def person(self, user: str, team: str = "", *, fresh_s: float = FRESH_S) -> Person:
+        """What Slack says of them, asked again when it is older than `fresh_s` seconds; raises NotVerified."""
+        if known := self._fresh(user, fresh_s):
             return self._of_team(known, team)
         task = self._asking.get(user)
         if task is None:
@@ -131,9 +133,9 @@ class Identity:
         """Ask Slack anew at the next occasion."""
         self._known.pop(user, None)
 
-    def _fresh(self, user: str) -> Person | None:
+    def _fresh(self, user: str, fresh_s: float = FRESH_S) -> Person | None:
         at, person = self._known.get(user, (float("-inf"), None))
-        return person if self._clock.monotonic() - at < FRESH_S else None
+        return person if self._clock.monotonic() - at < fresh_s else None
 
     def _of_team(self, person: Person, team: str) -> Person:
         """Refuse when the payload says that they act from another team than the one that Slack's directory says."""

@@ -43,6 +43,9 @@ actions_channel = "ai-actions"
 # runs_an_hour_global = 100
 # runs_at_once = 3
 
+# Days after a run's end until what it was about is dropped; the proof that it was stays.
+# retention_days = 396
+
 # Named SQLite databases that agents may query. Changes to them always ask.
 # [databases]
 # shop = "shop.db"

@@ -1,21 +1,23 @@
-"""Keeps the process the one that drives runs: the lease, the control rows and the kill file."""
+"""Keeps the process the one that drives runs: the lease, the control rows, the kill file, and the audit's chores."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
-from agent.errors import LeaseLost, StorageUnavailable
+from agent.errors import LeaseLost, SecondKeyError, StorageUnavailable
 from agent.ports import Clock
 from storage.control import Control
 from storage.lease import RENEW_EVERY_S, Lease
+from storage.retention import RETAIN_EVERY_S, Retention
+from storage.signer import SIGN_EVERY_S, Signer
 
-CONTROL_EVERY_S = 0.25
+CONTROL_EVERY_S = 0.1
+"""Half of the 250 ms within which a flag of another process is taken, less what taking it costs."""
 STANDBY_EVERY_S = 1.0
-GIVE_UP_AFTER_S = 9.0
-"""A lease that could not be renewed for so long (real seconds) has run out for others a second later."""
+LAST_SIGNATURE_S = 3.0
 
 _log = structlog.get_logger(__name__)
 
@@ -23,8 +25,18 @@ _log = structlog.get_logger(__name__)
 class Keeper:
     """Renews the lease and takes control rows; `lost` is set when this process must end."""
 
-    def __init__(self, lease: Lease, control: Control, clock: Clock, *, resumed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        lease: Lease,
+        control: Control,
+        clock: Clock,
+        *,
+        resumed: Callable[[], None],
+        signer: Signer | None = None,
+        retention: Retention | None = None,
+    ) -> None:
         self._lease, self._control, self._clock, self._resumed = lease, control, clock, resumed
+        self._signer, self._retention = signer, retention
         self._tasks: list[asyncio.Task[None]] = []
         self._look = asyncio.Event()
         self.lost = asyncio.Event()
@@ -32,15 +44,19 @@ class Keeper:
 
     async def acquire(self, stop: asyncio.Event) -> bool:
         """Wait as a stand-by until the lease is ours; False when `stop` was set first."""
-        told = False
+        told = ""
         while not stop.is_set():
-            if await self._lease.acquire():
-                self.standing_by = False
-                return True
-            if not told:
-                told = True
+            try:
+                if await self._lease.acquire():
+                    self.standing_by = False
+                    return True
                 current = self._lease.current()
-                _log.info("standing_by", holder=current.holder if current else "")
+                holder = current.holder if current else "somebody who just let go"
+            except StorageUnavailable as error:
+                holder = str(error)  # a database that is locked or full for a while is waited for
+            if told != holder:
+                told = holder
+                _log.info("standing_by", holder=holder)
             try:
                 async with asyncio.timeout(STANDBY_EVERY_S):
                     await stop.wait()
@@ -49,12 +65,16 @@ class Keeper:
         return False
 
     def start(self) -> None:
-        """Start both loops."""
+        """Start the loops."""
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._renew(), name="lease"),
             loop.create_task(self._watch(), name="control"),
         ]
+        if self._signer is not None:
+            self._tasks.append(loop.create_task(_every(SIGN_EVERY_S, "sign", self._signer.sign), name="audit"))
+        if self._retention is not None:
+            self._tasks.append(loop.create_task(_every(RETAIN_EVERY_S, "retain", self._retain), name="retention"))
 
     def look(self, key: str = "") -> None:
         """There is a new control row."""
@@ -62,32 +82,43 @@ class Keeper:
         self._look.set()
 
     async def stop(self) -> None:
-        """End the loops and let a successor in."""
+        """End the loops, sign what moved since the last minute, and let a successor in."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if not self.standing_by:
-            try:
-                await self._lease.release()
-            except StorageUnavailable as error:
-                _log.warning("lease_not_released", error=str(error))
+        if self.standing_by:
+            return
+        if self._signer is not None and self._tasks and not self.lost.is_set():
+            await _chore("sign", self._signer.sign, LAST_SIGNATURE_S)
+        try:
+            await self._lease.release()
+        except StorageUnavailable as error:
+            _log.warning("lease_not_released", error=str(error))
 
     async def _renew(self) -> None:
-        renewed = self._clock.monotonic()
+        """Renew for as long as nobody else has the lease; a database out of order for a while does not end us."""
         while True:
             await asyncio.sleep(RENEW_EVERY_S)
             try:
                 await self._lease.renew()
-                renewed = self._clock.monotonic()
-            except LeaseLost:
-                _log.error("lease_lost")
-                self.lost.set()
-                return
             except StorageUnavailable as error:
                 _log.warning("lease_not_renewed", error=str(error))
-                if self._clock.monotonic() - renewed > GIVE_UP_AFTER_S:
+            except LeaseLost:
+                if not await self._regain():
+                    _log.error("lease_lost")
                     self.lost.set()
                     return
+
+    async def _regain(self) -> bool:
+        try:
+            if not await self._lease.regain():
+                return False
+        except StorageUnavailable as error:
+            _log.warning("lease_not_renewed", error=str(error))
+            return True
+        _log.warning("lease_regained")
+        self._resumed()  # drivers gave up when their starts found no lease
+        return True
 
     async def _watch(self) -> None:
         killed = False
@@ -113,3 +144,28 @@ class Keeper:
             _log.warning("kill_file_found")
             await self._control.stop("", by="operator", reason="The kill file stands.")
         return killed
+
+    async def _retain(self) -> None:
+        if self._retention is None:
+            return
+        dropped = await self._retention.drop()
+        if dropped.runs:
+            _log.info("payloads_dropped", runs=dropped.runs, events=dropped.events, bodies=dropped.bodies)
+
+
+async def _every(seconds: float, name: str, chore: Callable[[], Awaitable[object]]) -> None:
+    """Do it now and every so many real seconds."""
+    while True:
+        await _chore(name, chore)
+        await asyncio.sleep(seconds)
+
+
+async def _chore(name: str, chore: Callable[[], Awaitable[object]], limit_s: float | None = None) -> None:
+    """Do it once; what keeps it from being done is logged, and it is done the next time."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await chore()
+    except (SecondKeyError, OSError) as error:  # a timeout is an OSError
+        _log.error("audit_chore_failed", chore=name, error=str(error), fix=getattr(error, "fix", ""))
+    except Exception:  # noqa: BLE001  # logged with its trace; a fault in a chore must not end the chores
+        _log.exception("audit_chore_failed", chore=name)

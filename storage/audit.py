@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.database import Database, Tx
-from storage.journal import header
-from storage.working import GENESIS
+from storage.database import Database, Tx, read_only
+from storage.verdict import Finding, SignedHeads, Verdict
+from storage.verification import Walk
 
+__all__ = ["Refusal", "Verdict", "refusals", "refused", "verify", "verify_connection", "verify_file"]
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What verification found; `run` and `seq` name the first bad row, `problem` says what is wrong with it."""
-
-    ok: bool
-    runs: int
-    events: int
-    run: str = ""
-    seq: int = 0
-    problem: str = ""
+Compare = Callable[[Walk, Mapping[int, bytes]], SignedHeads]
+"""Holds the chain over the heads, row number → hash, against what was signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,61 +49,90 @@ def refusals(db: Database, *, subject: str = "", limit: int = 100) -> tuple[Refu
 
 
 def verify(db: Database) -> Verdict:
-    """Walk every run's chain; a long read, meant for a command and not for a server's loop."""
+    """Walk every chain; a long read, meant for a command and not for a server's loop."""
     return db.read(verify_connection)
 
 
-def verify_file(path: Path) -> Verdict:
-    """The same for a file that nothing else need have open; raises sqlite3.Error when it is no database of ours."""
-    conn = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+def verify_file(path: Path, heads_file: Path | None = None, public_key: Path | None = None) -> Verdict:
+    """The same for a file that nothing else need have open, and against the signed heads when they are given.
+
+    Raises ConfigurationError when the key or the heads cannot be read, sqlite3.Error when the database is none.
+    """
+    compare: Compare | None = None
+    if heads_file is not None and public_key is not None:
+        from storage.comparison import against  # noqa: PLC0415  # cryptography is for this command, not for every start
+
+        compare = against(heads_file, public_key)
+    conn = _open(path)
+    conn.text_factory = _lenient
     try:
         conn.execute("BEGIN")
-        return verify_connection(conn)
+        return verify_connection(conn, compare)
     finally:
         conn.close()
 
 
-def verify_connection(conn: sqlite3.Connection) -> Verdict:
-    """Walk every run's chain and compare its end with the head that the run's row keeps."""
-    runs = events = 0
-    heads = conn.execute(
-        "SELECT u.id, r.seq, r.head_hash FROM (SELECT id FROM runs UNION SELECT run FROM events) u "
-        "LEFT JOIN runs r ON r.id = u.id ORDER BY 1"
+def verify_connection(conn: sqlite3.Connection, compare: Compare | None = None) -> Verdict:
+    """Walk every run's chain and the chain over their heads, and compare that with what was signed."""
+    walk = Walk(conn)
+    walk.walk_runs()
+    known = dict(walk.walk_heads())
+    signed = compare(walk, known) if compare is not None else None
+    named = sorted((item for item in walk.findings.values() if item.run), key=lambda item: item.run)
+    findings = (*named, *(item for item in walk.findings.values() if not item.run))
+    first = findings[0] if findings else Finding("", 0, "edited", "")
+    return Verdict(
+        ok=not findings,
+        runs=walk.runs,
+        events=walk.events,
+        run=first.run,
+        seq=first.seq,
+        problem=first.problem,
+        why=first.why if findings else "",
+        dropped=walk.dropped,
+        heads=walk.heads,
+        signed=signed,
+        findings=findings,
+        cannot_find=_limits(walk, signed),
     )
-    for run, seq, head in heads:
-        runs += 1
-        count, bad, problem = _walk(conn, run, seq, head)
-        events += count
-        if problem:
-            return Verdict(ok=False, runs=runs, events=events, run=run, seq=bad, problem=problem)
-    return Verdict(ok=True, runs=runs, events=events)
 
 
-def _walk(  # noqa: PLR0911  # one return a way in which a chain can be broken
-    conn: sqlite3.Connection, run: str, seq: int | None, head: bytes | None
-) -> tuple[int, int, str]:
-    """Events walked, then the first bad row and its problem; an empty problem means that the chain holds."""
-    expected, prev = 1, GENESIS
-    rows = conn.execute(
-        "SELECT seq, type, version, at, epoch, payload, payload_hash, prev_hash, hash FROM events WHERE run = ? "
-        "ORDER BY seq",
-        (run,),
-    )  # fmt: skip
-    for number, kind, version, at, epoch, payload, payload_hash, prev_hash, digest in rows:
-        if number != expected:
-            return expected - 1, expected, "a row is missing"
-        if prev_hash != prev:
-            return expected - 1, expected, "the row does not follow from the one before it"
-        if payload is not None and hashlib.sha256(payload.encode()).digest() != payload_hash:
-            return expected - 1, expected, "the payload was changed"
-        covered = header(run, number, kind, version, at, epoch, payload_hash, prev_hash)
-        if hashlib.sha256(covered).digest() != digest:
-            return expected - 1, expected, "the row was changed"
-        expected, prev = expected + 1, digest
-    if seq is None:
-        return expected - 1, 1, "the run's own row is missing"
-    if seq != expected - 1:
-        return expected - 1, expected, "the end of the journal is missing" if seq >= expected else "a row was added"
-    if prev != head:
-        return expected - 1, expected - 1, "the run's head is not the end of its chain"
-    return expected - 1, 0, ""
+def _lenient(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")  # whatever somebody wrote there, it is read and then found wrong
+
+
+def _limits(walk: Walk, signed: SignedHeads | None) -> tuple[str, ...]:
+    always = (
+        f"Payloads that somebody dropped too early in the way of retention; {walk.dropped} runs have none.",
+        "Changes to tables other than the journal: runs, approvals and so on are derived from it.",
+    )
+    if signed is None:
+        alone = (
+            "Without the file of signed heads: a run that was deleted together with its rows in `heads`, or a journal "
+            "whose hashes were all computed anew. Whoever can write the database can do both."
+        )
+        return (alone, *always)
+    back = (
+        "A database and a file of heads that were both put back to the same earlier state. Keep a copy of the file on "
+        "another machine, and verify against that."
+    )
+    forged = (
+        "What was signed anew by somebody who can read audit.key. Compare the key's fingerprint "
+        f"({signed.key}) with one that is noted elsewhere."
+    )
+    recent = f"What happened after the newest signed head (row {signed.n}; the database has {walk.heads})."
+    return (recent, back, forged, *always)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """The file, read-only; also one that stands on a medium on which SQLite cannot make its helper files."""
+    conn = read_only(path)
+    try:
+        conn.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        conn.close()
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        conn = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None)
+    return conn

@@ -59,6 +59,13 @@ class Control:
         query = f"SELECT {_COLUMNS} FROM control WHERE lifted_at IS NULL ORDER BY id"  # noqa: S608  # a constant
         return self._db.read(lambda conn: tuple(Flag(*row) for row in conn.execute(query)))
 
+    def is_taken(self, flag: int) -> bool:
+        """Whether the holder of the lease has taken this row."""
+        row = self._db.read(
+            lambda conn: conn.execute("SELECT 1 FROM control WHERE id = ? AND taken_at IS NOT NULL", (flag,)).fetchone()
+        )
+        return row is not None
+
     @property
     def killed_by_file(self) -> bool:
         """Whether the kill file stands."""

@@ -6,22 +6,35 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
 from agent.errors import StorageUnavailable
 from agent.ports import Clock
-from storage.schema import migrate
+from storage.schema import is_current, migrate
 
 T = TypeVar("T")
-Topic = Literal["run", "outbox", "deadline", "control", "home"]
+Topic = Literal["run", "head", "outbox", "deadline", "control", "home"]
 Subscriber = Callable[[str], None]
 BATCH = 256
+ROWS_A_STATEMENT = 64
+CHECKPOINT_PAGES = 4000
+"""16 MiB of log: a run touches dozens of pages again and again, and each checkpoint waits for the disk twice."""
 BUSY_TIMEOUT_MS = 5000
 # Result codes that speak of the disk or the lock and not of the statement: BUSY, LOCKED, NOMEM, READONLY, IOERR,
 # CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB.
 _ENVIRONMENT = frozenset({5, 6, 7, 8, 10, 11, 13, 14, 15, 26})
+_SAID = {
+    5: "another process holds the database locked",
+    6: "another connection holds the database locked",
+    8: "the database is read-only",
+    10: "the disk reports an error",
+    11: "the database file is damaged",
+    13: "the disk is full",
+    14: "the database file cannot be opened",
+    26: "the file is no database",
+}
 
 
 class Tx:
@@ -63,6 +76,8 @@ class Database:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._subscribers: dict[Topic, list[Subscriber]] = {}
         self._closed = False
+        self.problem = ""
+        """Why the last write could not be made, one sentence; emptied by the next one that reaches the disk."""
         self._reader = connect(path)
         self._reader.execute("PRAGMA query_only=1")
         self._writer = connect(path, check_same_thread=False)
@@ -74,6 +89,27 @@ class Database:
         """Migrate the file, making it if it is not there, and open it; raises StorageUnavailable."""
         try:
             await asyncio.to_thread(migrate, path)
+            return cls(path, clock)
+        except sqlite3.Error as error:
+            raise StorageUnavailable(f"{path} cannot be opened: {error}") from error
+
+    @classmethod
+    async def join(cls, path: Path, *, clock: Clock) -> Database:
+        """Open it beside whoever else uses it, without making or migrating anything.
+
+        Raises StorageUnavailable when it is not there, no database, or of another release.
+        """
+
+        def look() -> bool:
+            conn = read_only(path)
+            try:
+                return is_current(conn)
+            finally:
+                conn.close()
+
+        try:
+            if not await asyncio.to_thread(look):
+                raise StorageUnavailable(f"{path} belongs to another release; start `secondkey serve` once.")
             return cls(path, clock)
         except sqlite3.Error as error:
             raise StorageUnavailable(f"{path} cannot be opened: {error}") from error
@@ -141,6 +177,7 @@ class Database:
     def _commit(self, batch: list[_Job]) -> None:
         conn = self._writer
         signals: dict[tuple[Topic, str], None] = {}
+        changes = conn.total_changes
         try:
             conn.execute("BEGIN IMMEDIATE")
             done = [self._one(job, signals) for job in batch]
@@ -150,6 +187,13 @@ class Database:
                 _roll_back(conn)
             signals = {}
             done = [_Done(job.future, None, _unavailable(error)) for job in batch]
+            self.problem = _said(error)
+        else:
+            trouble = next((item.error for item in done if isinstance(item.error, StorageUnavailable)), None)
+            if trouble is not None:
+                self.problem = _said(trouble.__cause__ or trouble)
+            elif conn.total_changes != changes:  # a transaction that wrote nothing proves nothing
+                self.problem = ""
         try:
             self._loop.call_soon_threadsafe(self._settle, done, signals)
         except RuntimeError:
@@ -198,7 +242,24 @@ def connect(path: Path, *, check_same_thread: bool = True) -> sqlite3.Connection
     conn.execute("PRAGMA synchronous=FULL")  # NORMAL may lose "started" in a power cut, and the tool would run again
     conn.execute("PRAGMA foreign_keys=ON")
     conn.execute("PRAGMA temp_store=MEMORY")
+    conn.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     return conn
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that can only read, for a long read in a thread of its own; raises sqlite3.Error."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_MS / 1000)
+
+
+def insert_many(conn: sqlite3.Connection, statement: str, row: str, values: Sequence[Sequence[object]]) -> None:
+    """Run an INSERT whose `{}` stands for its rows, `row` being one row's placeholders.
+
+    One statement instead of many: each lets go of the interpreter, and getting it back costs more than the row.
+    """
+    for low in range(0, len(values), ROWS_A_STATEMENT):
+        part = values[low : low + ROWS_A_STATEMENT]
+        conn.execute(statement.format(", ".join([row] * len(part))), [value for one in part for value in one])
 
 
 def _roll_back(conn: sqlite3.Connection) -> None:
@@ -218,3 +279,9 @@ def _unavailable(error: BaseException) -> StorageUnavailable:
     unavailable = StorageUnavailable()
     unavailable.__cause__ = error
     return unavailable
+
+
+def _said(error: BaseException) -> str:
+    """What is wrong, without a path: the readiness probe shows it to whoever asks."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return _SAID.get((code or 0) & 0xFF, f"the database cannot be written ({type(error).__name__})")

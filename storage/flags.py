@@ -51,8 +51,11 @@ def write_flag(tx: Tx, kind: Kind, *, run: str = "", by: str, reason: str = "") 
         lifted = tx.now
     elif kind == "decide":
         lifted = tx.now
+    at = tx.now
+    if kind == "stop" and not run:  # by a process whose business clock is behind: the runs that are there are meant
+        at = max(at, tx.conn.execute("SELECT coalesce(max(created_at), 0.0) FROM runs").fetchone()[0])
     added = tx.conn.execute(
-        "INSERT INTO control VALUES (NULL, ?, ?, ?, ?, ?, NULL, ?)", (kind, run, by, reason, tx.now, lifted)
+        "INSERT INTO control VALUES (NULL, ?, ?, ?, ?, ?, NULL, ?)", (kind, run, by, reason, at, lifted)
     )
     tx.signal("control", run)
     return added.lastrowid or 0

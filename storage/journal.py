@@ -8,18 +8,25 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from agent.domain import content_hash
 from agent.errors import AlreadyStarted, ApprovalNotValid, EpochMoved, JournalError, LeaseLost
 from agent.events import EVENT_VERSION, ActionStarted, Event, RunCreated, decode, encode
 from agent.ports import Committed, Condition, Intention, Stored
-from storage.database import Database, Tx
+from storage.database import Database, Tx, insert_many
 from storage.flags import refuse_if_halted
 from storage.lease import Lease
 from storage.projections import project
 from storage.working import ActionRow, Working
 
-_ADD = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ADD = "INSERT INTO events VALUES {}"
+_ADD_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_NAMES_BODY = "INSERT OR IGNORE INTO body_runs VALUES (?, ?)"
+_BODY_FIELDS: dict[type[Event], tuple[str, ...]] = {
+    kind: tuple(name for name in kind.model_fields if name.endswith("_blob")) for kind in get_args(Event)
+}
+_HEX_HASH = 64
 
 _canonical = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -40,6 +47,7 @@ def append(tx: Tx, run: str, events: Sequence[Event], *, work: Working | None = 
     """
     work = work or Working.load(tx, run)
     stored: list[Stored] = []
+    rows: list[tuple[object, ...]] = []
     for event in events:
         row = work.run
         seq = row.seq + 1 if row else 1
@@ -55,12 +63,17 @@ def append(tx: Tx, run: str, events: Sequence[Event], *, work: Working | None = 
         row = work.live
         head = header(run, seq, event.type, EVENT_VERSION, tx.now, epoch, payload_hash, row.head)
         digest = hashlib.sha256(head).digest()
-        tx.conn.execute(
-            _ADD, (run, seq, event.type, EVENT_VERSION, tx.now, epoch, payload, payload_hash, row.head, digest)
-        )  # fmt: skip
+        rows.append((run, seq, event.type, EVENT_VERSION, tx.now, epoch, payload, payload_hash, row.head, digest))
+        for name in _BODY_FIELDS[type(event)]:
+            body: str = getattr(event, name)
+            if len(body) == _HEX_HASH:
+                tx.conn.execute(_NAMES_BODY, (bytes.fromhex(body), run))
         row.seq, row.head = seq, digest
         stored.append(Stored(seq, tx.now, event))
+    insert_many(tx.conn, _ADD, _ADD_ROW, rows)
     work.flush()
+    if stored:
+        tx.signal("head", run)
     return Committed(stored[0].seq if stored else work.live.seq + 1, tuple(stored))
 
 
@@ -75,9 +88,14 @@ def keep_blobs(tx: Tx, blobs: Mapping[str, str]) -> None:
 
 
 def read_events(conn: sqlite3.Connection, run: str, after: int = 0) -> tuple[Stored, ...]:
-    """The run's events with seq > after, in order."""
+    """The run's events with seq > after, in order; raises JournalError when retention dropped their payloads."""
     rows = conn.execute("SELECT seq, at, payload FROM events WHERE run = ? AND seq > ? ORDER BY seq", (run, after))
-    return tuple(Stored(seq, at, decode(payload)) for seq, at, payload in rows)
+    found: list[Stored] = []
+    for seq, at, payload in rows:
+        if payload is None:
+            raise JournalError(f"The payloads of run {run} were dropped after the time of retention.")
+        found.append(Stored(seq, at, decode(payload)))
+    return tuple(found)
 
 
 def read_blob(conn: sqlite3.Connection, digest: str) -> str:

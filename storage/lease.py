@@ -11,6 +11,8 @@ from storage.database import Database, Tx
 LEASE_S = 10.0
 RENEW_EVERY_S = 3.0
 _NAME = "driver"
+ENDED = "ended"
+"""The row that keeps until when effects of all earlier holders may last; our own ones do not count there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ class Lease:
                 return False
             if row and row[0] != self.token:
                 self.foreign_effects_until = row[2]
+                tx.conn.execute(
+                    "INSERT INTO lease VALUES (?, ?, '', 0, ?) ON CONFLICT DO UPDATE SET token = excluded.token, "
+                    "effects_until = max(effects_until, excluded.effects_until)",
+                    (ENDED, row[0], row[2]),
+                )
             tx.conn.execute(
                 "INSERT INTO lease VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET token = excluded.token, "
                 "holder = excluded.holder, expires_at = excluded.expires_at",
@@ -66,6 +73,22 @@ class Lease:
 
         if not await self._db.write(write):
             raise LeaseLost
+
+    async def regain(self) -> bool:
+        """Hold it again after it ran out, when nobody else had it meanwhile; raises StorageUnavailable.
+
+        Nothing started under it since it ran out, for every start looks; and a token that is still ours in the row
+        says that nobody else appended.
+        """
+
+        def write(tx: Tx) -> bool:
+            again = tx.conn.execute(
+                "UPDATE lease SET expires_at = ? WHERE name = ? AND token = ?",
+                (tx.transport + LEASE_S, _NAME, self.token),
+            )
+            return again.rowcount == 1
+
+        return await self._db.write(write)
 
     async def release(self) -> None:
         """Let a successor in at once; nothing happens when it is not ours any more."""

@@ -29,7 +29,8 @@ def check_quotas(conn: sqlite3.Connection, requester: str, now: float, quotas: Q
         query = "SELECT count(*) FROM runs WHERE requester = ? AND status IN ('queued', 'running')"
         (busy,) = conn.execute(query, (requester,)).fetchone()
         if busy >= quotas.at_once:
-            text = f"You have {busy} runs going; at most {quotas.at_once} run at once for one person."
+            runs = "run" if busy == 1 else "runs"
+            text = f"You have {busy} {runs} going; at most {quotas.at_once} run at once for one person."
             return QuotaExceeded(text, scope="at_once")
     if quotas.per_person:
         mine = "SELECT created_at FROM runs WHERE requester = ? AND created_at > ?"

@@ -7,6 +7,7 @@ seq.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -103,6 +104,24 @@ _FIRST = (
     ) STRICT""",
 )
 
+_SECOND = (
+    # The chain over the run heads: append-only, n without gaps. `dropped` marks the moment when retention dropped the
+    # payloads up to seq.
+    """CREATE TABLE heads (
+      n INTEGER PRIMARY KEY, run TEXT NOT NULL, seq INTEGER NOT NULL, head BLOB NOT NULL, dropped INTEGER NOT NULL,
+      hash BLOB NOT NULL
+    ) STRICT""",
+    "CREATE INDEX heads_run ON heads(run, seq, dropped)",
+    # Which runs name a body, so that retention knows when nobody does any more.
+    """CREATE TABLE body_runs (
+      hash BLOB NOT NULL, run TEXT NOT NULL, PRIMARY KEY (hash, run)
+    ) STRICT, WITHOUT ROWID""",
+)
+BODY_IN_PAYLOAD = re.compile(r'"\w+_blob":"([0-9a-f]{64})"')
+"""A body that an event's JSON names; a quotation mark within a text of people is escaped there and never matches."""
+
+_NAMES = ("m001_tables", "m002_audit")
+
 
 def migrations() -> Migrations:
     """Every migration of this release, oldest first; a released one is never edited."""
@@ -112,8 +131,25 @@ def migrations() -> Migrations:
         for statement in _FIRST:
             db.conn.execute(statement)
 
-    steps(name="m001_tables")(m001_tables)
+    def m002_audit(db: Database) -> None:
+        for statement in _SECOND:
+            db.conn.execute(statement)
+        for run, payload in db.conn.execute("SELECT run, payload FROM events WHERE payload LIKE '%_blob\":\"%'"):
+            for digest in BODY_IN_PAYLOAD.findall(payload):
+                db.conn.execute("INSERT OR IGNORE INTO body_runs VALUES (?, ?)", (bytes.fromhex(digest), run))
+
+    for name, step in zip(_NAMES, (m001_tables, m002_audit), strict=True):
+        steps(name=name)(step)
     return steps
+
+
+def is_current(conn: sqlite3.Connection) -> bool:
+    """Whether the file has exactly this release's schema; raises sqlite3.Error when it is no database."""
+    known = conn.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone()
+    if known is None:
+        return False
+    applied = conn.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = 'secondkey'")
+    return {name for (name,) in applied} == set(_NAMES)
 
 
 def migrate(path: Path) -> None:

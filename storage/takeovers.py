@@ -28,11 +28,13 @@ from storage.approvals import Entitlement
 from storage.audit import refused
 from storage.database import Database, Tx
 from storage.journal import append
+from storage.lease import ENDED
 from storage.projected_takeovers import ESCALATE_AFTER_S
 from storage.rows import TakeoverRow, find_takeover, takeover_rows
 from storage.working import is_co_requester
 
 T = TypeVar("T")
+_EFFECTS_END = "SELECT coalesce(max(effects_until), 0) FROM lease WHERE name = ?"
 Ending = Literal["done", "handed_back", "aborted"]
 Answer = Literal["happened", "run_again", "stop"]
 CLAIM_S = 1800.0
@@ -149,7 +151,7 @@ class TakeoverDecisions:
                 return refusal
             if row.state == TakeoverState.CLAIMED and row.claim_until > tx.now and row.claimed_by != principal.key:
                 return AlreadyDecided(state=row.state, by=row.claimed_by, at=row.claimed_at)
-            (until,) = tx.conn.execute("SELECT coalesce(max(effects_until), 0) FROM lease").fetchone()
+            (until,) = tx.conn.execute(_EFFECTS_END, (ENDED,)).fetchone()
             if answer == "run_again" and until > tx.transport:
                 return StillPossible(
                     f"The process that died could still be doing it; ask in {until - tx.transport:.0f} s."

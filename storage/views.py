@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent import events as ev
-from agent.domain import Action, Outcome, Plan, RunStatus, Task, Tier
+from agent.domain import Action, Outcome, Place, Plan, Principal, RunStatus, Task, Tier
 from storage.journal import read_blob
 from storage.rows import ApprovalRow, TakeoverRow, approval_rows, find_approval, find_takeover, takeover_rows
 
@@ -15,7 +15,7 @@ RUN = """SELECT id, task_id, team, channel, thread_ts, requester, status, epoch,
   coalesce(started_at, 0.0), coalesce(ended_at, 0.0), steps, spent_micro_usd, reserved_micro_usd, waiting_on, in_flight,
   seq, trace_id, span_id, answer_blob, summary FROM runs"""
 _ACTIONS = """SELECT a.id, a.phase, a.outcome, a.approval, a.takeover, coalesce(a.started_at, 0.0),
-  coalesce(a.ended_at, 0.0), p.payload, r.payload, e.payload FROM actions a
+  coalesce(a.ended_at, 0.0), a.step, a.tool, a.digest, p.payload, r.payload, e.payload FROM actions a
   JOIN events p ON p.run = a.run AND p.seq = a.proposed_seq
   LEFT JOIN events r ON r.run = a.run AND r.seq = a.rated_seq
   LEFT JOIN events e ON e.run = a.run AND e.seq = a.ended_seq WHERE a.run = ?"""
@@ -163,16 +163,18 @@ def _actions(conn: sqlite3.Connection, run: str, action: str = "") -> tuple[Acti
     query = f"{_ACTIONS} AND a.id = ?" if action else f"{_ACTIONS} ORDER BY a.proposed_seq"
     found: list[ActionView] = []
     for row in conn.execute(query, (run, action) if action else (run,)):
-        proposed, rated, ended = (ev.decode(payload) if payload else None for payload in row[7:])
-        if not isinstance(proposed, ev.ActionProposed):
-            continue  # retention dropped what it was proposed with
+        proposed, rated, ended = (ev.decode(payload) if payload else None for payload in row[10:])
+        if isinstance(proposed, ev.ActionProposed):
+            proposal = proposed.action
+        else:  # retention dropped what it was proposed with; that it was, and what it came to, can still be shown
+            proposal = Action(id=row[0], step=row[7], turn=0, tool=row[8], arguments={}, digest=row[9], schema_hash="")
         found.append(
             ActionView(
                 row[0],
                 row[1],
                 Outcome(row[2]) if row[2] else None,
                 *row[3:7],
-                action=proposed.action,
+                action=proposal,
                 rating=rated if isinstance(rated, ev.ActionRated) else None,
                 ended=ended if isinstance(ended, ev.ActionFinished | ev.ApprovalDecided | ev.TakeoverClosed) else None,
             )
@@ -214,11 +216,9 @@ def run_view(conn: sqlite3.Connection, run: str) -> RunView | None:
                 stop = stop or event
             case _:
                 pass
-    if task is None:
-        return None
     return RunView(
         run=line,
-        task=task,
+        task=task or _task_without_words(line),
         plan=plan,
         plan_failed=plan_failed,
         stop=stop,
@@ -229,6 +229,12 @@ def run_view(conn: sqlite3.Connection, run: str) -> RunView | None:
         co_requesters=co_requesters(conn, run),
         answer=_body(conn, line.answer_blob),
     )
+
+
+def _task_without_words(line: RunLine) -> Task:
+    """The task of a run whose payloads retention dropped: who asked and where, and that the words are gone."""
+    place = Place(team=line.team, channel=line.channel, thread_ts=line.thread_ts)
+    return Task(id=line.task, text=line.title, principal=Principal.parse(line.requester), place=place)
 
 
 def approval_view(conn: sqlite3.Connection, approval: str) -> ApprovalView | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from agent.domain import Outcome, Principal, RunStatus
 from agent.errors import AlreadyStarted, JournalError, RunStopped, UnknownRun
-from storage.database import Tx
+from storage.database import Tx, insert_many
 
 LANE_DECISION, LANE_CARD, LANE_TAKEOVER, LANE_PROGRESS = range(4)
 GENESIS = bytes(32)
@@ -26,9 +26,11 @@ _WRITE_ACTION = """UPDATE actions SET tier = ?, phase = ?, outcome = ?, approval
   resumed = ?, lease_token = ?, rated_seq = ?, ended_seq = ?, started_at = ?, ended_at = ? WHERE run = ? AND id = ?"""
 # A row that waits to be sent keeps its place in the lane: wanting it once more does not send it to the back.
 _BUMP = """INSERT INTO outbox(message_key, run, lane, wanted, sent, team, channel, ts, thread_ts, attempts, next_at,
-    error, created_at, wanted_at) VALUES (?, ?, ?, 1, 0, ?, ?, '', ?, 0, 0, '', ?, ?)
+    error, created_at, wanted_at) VALUES {}
   ON CONFLICT(message_key) DO UPDATE SET wanted = wanted + 1, lane = excluded.lane,
     wanted_at = CASE WHEN sent < wanted THEN wanted_at ELSE excluded.wanted_at END"""
+
+_BUMP_ROW = "(?, ?, ?, 1, 0, ?, ?, '', ?, 0, 0, '', ?, ?)"
 
 
 @dataclass(slots=True)
@@ -168,11 +170,13 @@ class Working:
         for item in self.actions.values():
             _write_action(conn, run.id, item)
         if run.channel:  # a terminal is told by its own command, and has no place for messages
+            at = tx.transport
+            rows: list[tuple[object, ...]] = []
             for key, lane in self.messages.items():
                 in_thread = key.startswith(("progress:", "answer:"))
                 channel, thread = (run.channel, run.thread_ts) if in_thread else ("", "")
-                at = tx.transport
-                conn.execute(_BUMP, (key, run.id, lane, run.team, channel, thread, at, at))
+                rows.append((key, run.id, lane, run.team, channel, thread, at, at))
+            insert_many(conn, _BUMP, _BUMP_ROW, rows)
             if self.messages:
                 tx.signal("outbox")
         if not self.by_driver:  # the driver knows what it wrote; everybody else's writing wakes it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -101,6 +102,7 @@ def _undecidable(sql: str, database: str, flag: str, why: str) -> Facts:
     )
 
 
+@functools.lru_cache(maxsize=128)  # a call is read several times on its way; nobody changes the tree of a statement
 def _read(sql: str, database: str) -> tuple[Facts, Statement | None]:
     sql.encode()
     text = sql[match.end() :] if (match := _COMMENT.match(sql)) else sql

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -117,12 +118,12 @@ class Tool(Generic[A]):
         """Do it. Raises ToolError; cancellation must leave nothing running. `preview` is what people were shown."""
         raise NotImplementedError
 
-    @property
+    @functools.cached_property
     def schema(self) -> dict[str, Any]:
-        """JSON Schema of the arguments."""
+        """JSON Schema of the arguments; made once, so nobody may change it."""
         return self.arguments.model_json_schema()
 
-    @property
+    @functools.cached_property
     def schema_hash(self) -> str:
         """Hash of name, description and schema; a changed tool is a new tool."""
         body = {"description": self.description, "name": self.name, "schema": self.schema}

@@ -15,6 +15,7 @@ from bot.blocks import modals
 from bot.blocks.approval import DIGEST_SHOWN
 from bot.blocks.call import title_of
 from bot.blocks.kit import Block, when
+from bot.identity import DECIDING_FRESH_S
 from bot.listeners import replies
 from bot.listeners.payload import Click, click_of, who_of
 from bot.listeners.services import COMMIT_S, Bolt, Services
@@ -60,7 +61,7 @@ async def _handle(services: Services, handler: Handler, click: Click) -> None:
     """Whatever goes wrong, the person is told: a click is never silently ignored."""
     try:
         key = f"click:{click.trigger_id}:{click.action_id}" if click.trigger_id else ""
-        person = await services.identity.person(click.who.user, click.who.team)
+        person = await services.identity.person(click.who.user, click.who.team, fresh_s=DECIDING_FRESH_S)
         if key and await services.inbox.seen(key):
             return
         if person.refusal:

@@ -12,6 +12,7 @@ from agent.domain import Principal
 from agent.errors import AlreadyDecided, DecisionError, NotEntitled
 from bot.blocks import modals
 from bot.blocks.kit import modal, section
+from bot.identity import DECIDING_FRESH_S
 from bot.listeners import replies
 from bot.listeners.payload import Submission, submission_of, who_of
 from bot.listeners.services import Bolt, Services
@@ -77,7 +78,7 @@ def _errors(sent: Submission, required: dict[str, str]) -> dict[str, str]:
 
 
 async def _save(services: Services, save: Save, kept: modals.Kept, sent: Submission) -> None:
-    person = await services.identity.person(sent.who.user, sent.who.team)
+    person = await services.identity.person(sent.who.user, sent.who.team, fresh_s=DECIDING_FRESH_S)
     if person.refusal:
         await replies.audit(services, "not_entitled", sent.who, kept.subject, "view_submission")
         raise NotEntitled(person.refusal)
@@ -92,7 +93,7 @@ async def _save(services: Services, save: Save, kept: modals.Kept, sent: Submiss
 async def _no_reason(services: Services, kept: modals.Kept, sent: Submission) -> None:
     """The window was closed: the agent need not wait for a reason any longer."""
     try:
-        person = await services.identity.person(sent.who.user, sent.who.team)
+        person = await services.identity.person(sent.who.user, sent.who.team, fresh_s=DECIDING_FRESH_S)
         await services.decisions.explain_denial(kept.subject, person.principal, "")
     except DecisionError as error:
         _log.info("reason_not_closed", error=str(error))

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.scenario.house import House, Plan
+from agent.ports import Sandbox
+from agent.sandbox.select import choose
+from tests.scenario.house import House
+from tests.scenario.world import Plan, make_project
 
 Opened = Callable[..., Awaitable[House]]
 
 
+@pytest.fixture(scope="session")
+def project_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small git project, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "project"
+    make_project(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Sandbox:
+    """The sandbox of this machine, tried once."""
+    return asyncio.run(choose())
+
+
 @pytest.fixture
-async def open_house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opened]:
+async def open_house(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, project_template: Path, sandbox: Sandbox
+) -> AsyncIterator[Opened]:
     """Open a house with this plan, such as `await open_house(model=…)`."""
     houses: list[House] = []
 
-    async def build(**plan: Any) -> House:  # noqa: ANN401  # the fields of Plan
+    async def build(**plan: Any) -> House:  # the fields of Plan
         folder = tmp_path / f"house{len(houses)}"
         folder.mkdir()
         house = House(folder, Plan(**plan), monkeypatch)
-        await house.open()
+        await house.open(project_template, sandbox)
         houses.append(house)
         return house
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sqlite3
-import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,58 +14,41 @@ import aiohttp
 import pytest
 
 from agent import events as ev
-from agent.clock import SystemClock
 from agent.domain import RunStatus
-from agent.fakes import ScriptedModel
 from agent.policy import Policy, load_policy
-from agent.sandbox.select import choose
-from agent.tools.base import Tool
+from agent.ports import Sandbox
 from agent.tools.registry import default_tools
 from bot import app as composition
 from bot.app import App
 from bot.config import Settings
-from simulator.clock import Timing
+from simulator import payloads
 from simulator.driver import Driver
 from simulator.http_events import signed_headers
+from simulator.log import Log
 from simulator.server import Simulator
 from storage.audit import Refusal, refusals
+from storage.control import Control
 from storage.journal import read_events
 from storage.queries import Queries, RunLine
 from storage.rows import ApprovalRow, TakeoverRow
-from tests.scenario.touch import Touch
+from tests.scenario.world import (
+    ACTIONS,
+    BOT,
+    DATA,
+    MAYA,
+    OMAR,
+    SECRET,
+    TEAM,
+    Json,
+    MovableClock,
+    Plan,
+    buttons,
+    make_shop,
+    rules_of,
+    words,
+)
 
-MAYA, OMAR, INES, THEO, EVE, BOT = "U0MAYA", "U0OMAR", "U0INES", "U0THEO", "U0EVE", "U0SECONDKEY"
-DATA, ACTIONS, GENERAL, TEAM = "C0DATA", "C0ACTIONS", "C0GENERAL", "T0SECONDKEY"
-SECRET = "simulator-signing-secret"
 HERE = Path(__file__).parent
-Json = dict[str, Any]
-
-
-class MovableClock(SystemClock):
-    """Business time runs with the real one and is moved on by the test; transport time is real."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.ahead = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.ahead
-
-
-@dataclass
-class Plan:
-    """What a house is made with."""
-
-    tools: Sequence[Touch] = ()
-    replaced: Sequence[Tool[Any]] = ()
-    """Tools that take the place of those with the same name."""
-    model: ScriptedModel | None = None
-    policy: str = ""
-    """Further TOML of the own policy."""
-    environment: Mapping[str, str] = field(default_factory=dict[str, str])
-    over_http: bool = False
-    timing: Timing = field(default_factory=Timing)
-    settings: Json = field(default_factory=Json)
 
 
 class House:
@@ -82,14 +64,14 @@ class House:
 
     # -- coming and going ----------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
+    async def open(self, template: Path, sandbox: Sandbox) -> None:
         """Build project and shop, start the workspace and the app."""
-        _make_project(self.project)
-        _make_shop(self.shop)
+        shutil.copytree(template, self.project)
+        make_shop(self.shop)
         (self.folder / "policy.toml").write_text(
-            f'version = 1\n[people]\napprovers = ["{OMAR}", "{INES}"]\nadmins = ["{OMAR}"]\n{self.plan.policy}'
+            f'version = 1\n[people]\napprovers = {list(self.plan.approvers)}\nadmins = ["{OMAR}"]\n{self.plan.policy}'
         )
-        await self._patch()
+        self._patch(sandbox)
         self.sim = await Simulator.start(rates=False, timing=self.plan.timing)
         self.slack = Driver(self.sim.url)
         await self.slack.__aenter__()
@@ -137,18 +119,17 @@ class House:
         await self.slack.__aexit__()
         await self.sim.close()
 
-    async def _patch(self) -> None:
+    def _patch(self, sandbox: Sandbox) -> None:
         """The test's own tools beside the real ones, rated by their names; the sandbox is tried once, not each time."""
-        sandbox = await choose()
 
-        async def chosen() -> Any:  # noqa: ANN401  # a Sandbox
+        async def chosen() -> Sandbox:
             return sandbox
 
         replaced = {tool.name: tool for tool in self.plan.replaced}
         tools = (*(replaced.get(tool.name, tool) for tool in default_tools()), *self.plan.tools)
 
         def policy(source: str | Path | None = None) -> Policy:
-            found, touch = load_policy(source), load_policy(_rules(self.plan.tools))
+            found, touch = load_policy(source), load_policy(rules_of(self.plan.tools))
             return Policy(
                 found.version, found.mode, found.people, found.limits, (*found.shipped, *touch.own), found.own
             )
@@ -170,6 +151,16 @@ class House:
     async def click(self, user: str, card: Json, action: str) -> Json:
         """Press a button of a card."""
         return await self.slack.click(user, card["channel"], card["ts"], action)
+
+    async def forge(self, user: str, card: Json, action: str, **element: Any) -> None:  # JSON
+        """Press a button that is not there for them (any more), or not with this value."""
+        services = self.sim.services
+        rows = [block for block in card["blocks"] if block["type"] == "actions"]
+        row, shown = next((row, item) for row in rows for item in row["elements"] if item["action_id"] == action)
+        one = payloads.action(row, shown, {}, services.workspace.next_ts()) | element
+        channel, who = services.workspace.channel(card["channel"]), services.workspace.person(user)
+        made = payloads.message_action(services, who, channel, card, one_action=one, state={})
+        await services.delivery.request("interactive", made)
 
     async def command(self, text: str, *, user: str = MAYA, channel: str = DATA) -> str:
         """Type the slash command and read what only this person is shown."""
@@ -193,8 +184,13 @@ class House:
 
     async def interaction(self, payload: Json) -> tuple[int, str]:
         """Send an interaction over signed HTTP."""
-        body = str(aiohttp.FormData({"payload": json.dumps(payload)})()._value, "utf-8")  # type: ignore[attr-defined]
+        body = str(aiohttp.FormData({"payload": json.dumps(payload)})()._value, "utf-8")
         return await self.signed(body, content_type="application/x-www-form-urlencoded")
+
+    def forget(self, user: str) -> None:
+        """Have Slack asked anew who somebody is."""
+        assert self.app.services is not None
+        self.app.services.identity.forget(user)
 
     async def advance(self, seconds: float) -> None:
         """Let business time pass and have the sweep look at it."""
@@ -223,8 +219,35 @@ class House:
         return words(found)
 
     async def told(self, user: str, contains: str) -> str:
-        """What only this person was shown."""
-        return words(await self.slack.wait_for_ephemeral(user, lambda m: contains in words(m)))
+        """What only this person was shown, where they acted or in their direct message."""
+        direct = await self.dm(user)
+
+        def seen() -> list[str]:
+            here = [m for to, m in self.slack.ephemerals.values() if to == user]
+            there = [m for (channel, _), m in self.slack.messages.items() if channel == direct and m["user"] == BOT]
+            return [words(m) for m in (*here, *there) if contains in words(m)]
+
+        async with asyncio.timeout(10), self.slack._changed:
+            await self.slack._changed.wait_for(seen)
+        return seen()[0]
+
+    async def logged(self, wanted: Callable[[Json], object], after: int = 0) -> Json:
+        """The first exchange with the app, numbered above `after`, that is wanted."""
+        log, changed = self.sim.services.log, asyncio.Event()
+
+        def add(*args: Any, **more: Any) -> None:  # as Log.add
+            Log.add(log, *args, **more)
+            changed.set()
+
+        with self.patch.context() as patch:
+            patch.setattr(log, "add", add)
+            async with asyncio.timeout(10):
+                while True:
+                    found = next((entry for entry in log.after(after)["entries"] if wanted(entry)), None)
+                    if found is not None:
+                        return dict(found)
+                    changed.clear()
+                    await changed.wait()
 
     async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
         """Wait until a condition over the database holds; looked at after every commit."""
@@ -248,6 +271,16 @@ class House:
         return run
 
     # -- looking -------------------------------------------------------------------------------------------------
+
+    @property
+    def journal(self) -> Any:  # the journal that the runtime writes to
+        assert self.app.runtime is not None
+        return self.app.runtime._kit.journal
+
+    @property
+    def control(self) -> Control:
+        assert self.app.services is not None
+        return self.app.services.control
 
     @property
     def queries(self) -> Queries:
@@ -285,38 +318,3 @@ class House:
             found = dict(conn.execute("SELECT name, price FROM drinks").fetchall())
         conn.close()
         return found
-
-
-def words(message: Mapping[str, Any]) -> str:
-    """Everything that can be read in a message."""
-    return json.dumps([message.get("text"), message.get("blocks")], ensure_ascii=False)
-
-
-def buttons(message: Mapping[str, Any]) -> list[str]:
-    """Action ids of a message's buttons."""
-    rows = [block for block in message.get("blocks") or () if block["type"] == "actions"]
-    return [str(item["action_id"]) for row in rows for item in row["elements"]]
-
-
-def _rules(tools: Sequence[Touch]) -> str:
-    return "version = 1\n" + "".join(
-        f"[[rule]]\nname = '{tool.name}'\nwhen = \"tool == '{tool.name}'\"\ntier = '{tool.tier}'\nsay = 'Its name.'\n"
-        for tool in tools
-        if tool.tier
-    )
-
-
-def _make_shop(path: Path) -> None:
-    conn = sqlite3.connect(path)
-    conn.execute("CREATE TABLE drinks (id INTEGER PRIMARY KEY, name TEXT NOT NULL, price INTEGER NOT NULL)")
-    conn.executemany("INSERT INTO drinks VALUES (?, ?, ?)", [(1, "Oat flat", 400), (2, "Mocha", 450), (3, "Tea", 250)])
-    conn.commit()
-    conn.close()
-
-
-def _make_project(path: Path) -> None:
-    path.mkdir()
-    (path / "README.md").write_text("# Harbour Coffee\n\nRoasted by the sea.\n")
-    (path / "prices.txt").write_text("Oat flat 4.00\n")
-    for words_ in (("init", "-q"), ("add", "."), ("-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "t")):
-        subprocess.run(("git", *words_), cwd=path, check=True, capture_output=True)  # noqa: S603  # constants

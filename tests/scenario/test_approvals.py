@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
-from typing import Any
+import sqlite3
 
 import pytest
 
 from agent.domain import RunStatus
 from agent.fakes import ScriptedModel
-from simulator import payloads
 from tests.scenario import script
 from tests.scenario.conftest import Opened
-from tests.scenario.house import ACTIONS, EVE, INES, MAYA, OMAR, THEO, House, buttons, words
+from tests.scenario.house import House
+from tests.scenario.world import EVE, INES, MAYA, OMAR, THEO, buttons, words
 
 TASK = "price of Oat flat to 410"
 
@@ -139,9 +138,7 @@ async def test_the_second_click_is_told_who_decided(house: House) -> None:
     card = await house.card("Oat flat")
     await house.click(OMAR, card, "approve")
     await house.answer(ts)
-    old = copy.deepcopy(card)
-    payload = _click_payload(house, INES, old, "deny")
-    await house.sim.services.delivery.request("interactive", payload)
+    await house.forge(INES, card, "deny")
     assert f"<@{OMAR}>" in await house.told(INES, "This was already approved")
     assert house.approvals()[0].state == "approved"
 
@@ -152,9 +149,8 @@ async def test_a_click_that_is_forged_for_somebody_without_rights_is_refused(
 ) -> None:
     await house.ask(TASK)
     card = await house.card("Oat flat")
-    await house.sim.services.delivery.request("interactive", _click_payload(house, person, card, "approve"))
-    # They cannot see #ai-actions, so the word reaches them through the response or directly.
-    await _told_anyhow(house, person, why)
+    await house.forge(person, card, "approve")
+    await house.told(person, why)
     assert (house.approvals()[0].state, house.started()) == ("pending", 0)
     assert "not_entitled" in [row.kind for row in house.audit()]
 
@@ -168,9 +164,7 @@ async def test_a_forged_value_of_a_button_decides_nothing(house: House, value: s
     card = await house.card("Oat flat")
     approval = house.approvals()[0]
     for action in ("approve", "deny", "withdraw", "takeover_claim", "takeover_done"):
-        payload = _click_payload(house, OMAR, card, "approve")
-        payload["actions"][0] |= {"action_id": action, "value": value.format(subject=approval.id)}
-        await house.sim.services.delivery.request("interactive", payload)
+        await house.forge(OMAR, card, "approve", action_id=action, value=value.format(subject=approval.id))
     await house.slack.wait_for_ephemeral(OMAR)
     assert house.approvals()[0].state == "pending"
     assert (await house.click(OMAR, card, "approve"))["ok"]
@@ -183,9 +177,7 @@ async def test_a_card_of_another_call_decides_nothing(house: House) -> None:
     await house.ask("price of Tea to 9999")
     second = await house.card("Tea", without=(first,))
     one, other = house.approvals()
-    payload = _click_payload(house, OMAR, second, "approve")
-    payload["actions"][0]["value"] = f"{one.id}|{other.digest[:12]}"
-    await house.sim.services.delivery.request("interactive", payload)
+    await house.forge(OMAR, second, "approve", value=f"{one.id}|{other.digest[:12]}")
     await house.told(OMAR, "This card is older than the request behind it")
     assert [row.state for row in house.approvals()] == ["pending", "pending"]
 
@@ -230,12 +222,12 @@ async def test_a_quorum_of_two_needs_two_people(open_house: Opened) -> None:
 async def test_a_yes_that_was_not_used_in_time_lapses(house: House) -> None:
     ts = await house.ask(TASK)
     card = await house.card("Oat flat")
-    await house.app.services.control.write("pause", by="local:0")  # type: ignore[union-attr]
+    await house.control.write("pause", by="local:0")
     await house.click(OMAR, card, "approve")
     await house.shows(card, "Approved by")
     assert house.prices()["Oat flat"] == 400
     await house.advance(1801)
-    await house.app.services.control.write("resume", by="local:0")  # type: ignore[union-attr]
+    await house.control.write("resume", by="local:0")
     again = await house.card("The yes lapsed before it could start", without=(card,))
     await house.click(INES, again, "approve")
     await house.answer(ts)
@@ -243,31 +235,7 @@ async def test_a_yes_that_was_not_used_in_time_lapses(house: House) -> None:
 
 
 def _set_price(house: House, name: str, price: int) -> None:
-    import sqlite3  # noqa: PLC0415  # only here does a test write to the shop itself
-
     conn = sqlite3.connect(house.shop)
     conn.execute("UPDATE drinks SET price = ? WHERE name = ?", (price, name))
     conn.commit()
     conn.close()
-
-
-def _click_payload(house: House, user: str, card: dict[str, Any], action: str) -> dict[str, Any]:
-    services = house.sim.services
-    person = services.workspace.person(user)
-    row = next(block for block in card["blocks"] if block["type"] == "actions")
-    element = next(item for item in row["elements"] if item["action_id"] == action)
-    one = payloads.action(row, element, {}, services.workspace.next_ts())
-    channel = services.workspace.channel(ACTIONS)
-    return payloads.message_action(services, person, channel, card, one_action=one, state={})
-
-
-async def _told_anyhow(house: House, user: str, why: str) -> None:
-    channel = await house.dm(user)
-
-    def seen() -> bool:
-        direct = any(key[0] == channel and why in words(m) for key, m in house.slack.messages.items())
-        return direct or any(to == user and why in words(m) for to, m in house.slack.ephemerals.values())
-
-    async with asyncio.timeout(10):
-        async with house.slack._changed:
-            await house.slack._changed.wait_for(seen)

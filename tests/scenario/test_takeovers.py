@@ -8,13 +8,14 @@ from agent.domain import RunStatus
 from agent.fakes import ScriptedModel
 from tests.scenario import script
 from tests.scenario.conftest import Opened
-from tests.scenario.house import INES, MAYA, OMAR, House, buttons, words
+from tests.scenario.house import House
+from tests.scenario.world import INES, MAYA, OMAR, Json, buttons, words
 
 WIPE = "wipe the drinks"
 DAY = 86_400.0
 
 
-async def _claimed(house: House) -> tuple[str, dict[str, object]]:
+async def _claimed(house: House) -> tuple[str, Json]:
     ts = await house.ask(WIPE)
     packet = await house.card("A person has to do this", "DELETE FROM drinks")
     await house.click(OMAR, packet, "takeover_claim")
@@ -95,9 +96,7 @@ async def test_giving_up_ends_the_run_with_the_reason_and_nothing_is_run(house: 
 async def test_the_second_who_claims_is_told_who_has_it(house: House) -> None:
     _, packet = await _claimed(house)
     token = house.takeover().claim_token
-    payload_card = dict(packet)  # the packet as Ines still sees it, with its Claim button
-    row = next(block for block in payload_card["blocks"] if block["type"] == "actions")  # type: ignore[attr-defined]
-    await _press_old(house, INES, packet, row, "takeover_claim")
+    await house.forge(INES, packet, "takeover_claim")
     await house.told(INES, "a person has it")
     assert (house.takeover().claimed_by, house.takeover().claim_token) == (f"slack:T0SECONDKEY:{OMAR}", token)
 
@@ -178,15 +177,3 @@ async def test_stopping_the_run_closes_its_takeover(house: House) -> None:
     assert buttons(shown) == []
     assert "The run was stopped." in words(shown)
     await house.run_at(ts, RunStatus.CANCELLED)
-
-
-async def _press_old(house: House, user: str, card: dict[str, object], row: dict[str, object], action: str) -> None:
-    from simulator import payloads  # noqa: PLC0415  # a forged click is needed here alone
-
-    services = house.sim.services
-    element = next(item for item in row["elements"] if item["action_id"] == action)  # type: ignore[attr-defined]
-    one = payloads.action(row, element, {}, services.workspace.next_ts())
-    channel = services.workspace.channel(str(card["channel"]))
-    who = services.workspace.person(user)
-    made = payloads.message_action(services, who, channel, card, one_action=one, state={})
-    await services.delivery.request("interactive", made)

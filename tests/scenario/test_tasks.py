@@ -8,8 +8,9 @@ import pytest
 
 from agent.domain import RunStatus
 from tests.scenario.conftest import Opened
-from tests.scenario.house import ACTIONS, BOT, DATA, EVE, INES, MAYA, OMAR, THEO, House, words
+from tests.scenario.house import House
 from tests.scenario.touch import Touch
+from tests.scenario.world import ACTIONS, BOT, DATA, EVE, INES, MAYA, OMAR, THEO, words
 
 
 async def test_a_mention_ends_with_a_true_answer_in_its_thread(house: House) -> None:

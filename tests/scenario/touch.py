@@ -29,10 +29,10 @@ class Touch(Tool[TouchArguments]):
         analyser: BaseException | None = None,
         text: str = "",
     ) -> None:
-        self.name = name  # type: ignore[misc]
-        self.description = f"Touch, {tier}"  # type: ignore[misc]
-        self.exclusive = exclusive  # type: ignore[misc]
-        self.timeout_s = timeout_s  # type: ignore[misc]
+        self.name = name
+        self.description = f"Touch, {tier}"
+        self.exclusive = exclusive
+        self.timeout_s = timeout_s
         self.tier, self.analyser, self.text = tier, analyser, text
         self.done: Counter[str] = Counter()
         self.running = asyncio.Event()

@@ -45,7 +45,7 @@ MAYA, OMAR = "slack:T1:U0MAYA", "slack:T1:U0OMAR"
 LOOK = Look()
 
 
-def line(**more: Any) -> RunLine:  # noqa: ANN401  # fields of a row
+def line(**more: Any) -> RunLine:  # fields of a row
     values: dict[str, Any] = {
         "id": "r1", "task": "t1", "team": "T1", "channel": "C1", "thread_ts": "1.1", "requester": MAYA,
         "status": RunStatus.WAITING, "epoch": 0, "parent_run": "", "title": "Set the price", "created_at": 100.0,
@@ -61,7 +61,7 @@ def action_view(
     headline: str = "Set the price of 1 drink to 4",
     rationale: str = "The task says so.",
     reasons: tuple[Reason, ...] = (Reason(rule="sql_update", text="It changes rows."),),
-    **more: Any,  # noqa: ANN401  # fields of a view
+    **more: Any,  # fields of a view
 ) -> ActionView:
     action = Action(
         id="a1", step=0, turn=0, tool="query_sql", arguments=arguments or {"statement": "UPDATE"},
@@ -75,7 +75,7 @@ def action_view(
 def approval_view(
     state: ApprovalState = ApprovalState.PENDING,
     item: ActionView | None = None,
-    **more: Any,  # noqa: ANN401
+    **more: Any,
 ) -> ApprovalView:
     values: dict[str, Any] = {
         "id": "p1", "run": "r1", "action": "a1", "tool": "query_sql", "tier": Tier.MEDIUM, "digest": "abcdef0123456789",
@@ -87,7 +87,7 @@ def approval_view(
     return ApprovalView(ApprovalRow(**(values | more)), line(), item or action_view(), (), "", (MAYA,))
 
 
-def run_view(status: RunStatus = RunStatus.WAITING, *items: ActionView, **more: Any) -> RunView:  # noqa: ANN401
+def run_view(status: RunStatus = RunStatus.WAITING, *items: ActionView, **more: Any) -> RunView:
     task = Task(id="t1", text="Set the price", principal=Principal(team="T1", user="U0MAYA"), place=Place(channel="C1"))
     steps = tuple(PlannedStep(worker=Worker.CODE, instruction=text) for text in ("Look it up", "Change it"))
     view = RunView(
@@ -97,7 +97,7 @@ def run_view(status: RunStatus = RunStatus.WAITING, *items: ActionView, **more: 
     return replace(view, **more)
 
 
-def takeover_view(state: TakeoverState = TakeoverState.OPEN, **more: Any) -> TakeoverView:  # noqa: ANN401
+def takeover_view(state: TakeoverState = TakeoverState.OPEN, **more: Any) -> TakeoverView:
     values: dict[str, Any] = {
         "id": "t1", "run": "r1", "action": "a1", "tool": "query_sql", "state": state, "cause": "high",
         "opened_at": 100.0, "give_up_at": 9000.0, "claimed_by": OMAR if state == "claimed" else "",

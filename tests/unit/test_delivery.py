@@ -76,7 +76,7 @@ class Slack:
             self.at_once -= 1
         self._fault(method)
 
-    async def chat_postMessage(self, **message: Any) -> dict[str, Any]:  # noqa: ANN401, N802  # Slack's name
+    async def chat_postMessage(self, **message: Any) -> dict[str, Any]:  # noqa: N802  # Slack's name
         self.said.append(message["text"])
         await self._call("post", message["channel"])
         ts = f"{len(self.said)}.{len(self.messages)}"
@@ -85,7 +85,7 @@ class Slack:
         self._fault("post+")
         return {"ok": True, "channel": message["channel"], "ts": ts}
 
-    async def chat_update(self, **message: Any) -> dict[str, Any]:  # noqa: ANN401
+    async def chat_update(self, **message: Any) -> dict[str, Any]:
         await self._call("update", message["channel"])
         if (message["channel"], message["ts"]) not in self.messages:
             raise SlackApiError("no", Answer({"error": "message_not_found"}))
@@ -118,7 +118,7 @@ class Screen:
         self.texts: dict[str, str] = {}
         self.firsts: list[bool] = []
 
-    def __call__(self, row: OutboxRow, is_first: bool, /) -> Rendered | None:  # noqa: FBT001
+    def __call__(self, row: OutboxRow, is_first: bool, /) -> Rendered | None:
         self.firsts.append(is_first)
         text = self.texts.get(row.key, row.key)
         return Rendered(Message(text, [section(text)], [section("short")]), ("UA", "UB"))
@@ -142,7 +142,7 @@ class World:
         sql = """INSERT INTO outbox VALUES (?, 'r1', ?, 1, 0, 'T1', ?, '', ?, 0, 0, '', ?, ?)
           ON CONFLICT(message_key) DO UPDATE SET wanted = wanted + 1, lane = excluded.lane"""
 
-        def write(tx: Any) -> None:  # noqa: ANN401
+        def write(tx: Any) -> None:
             at = created or tx.transport
             tx.conn.execute(sql, (key, LANES[lane], channel, thread_ts, at, tx.transport))
             tx.signal("outbox")
@@ -383,8 +383,8 @@ async def test_a_bug_in_rendering_puts_one_message_off_and_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Broken(Screen):
-        def __call__(self, row: OutboxRow, is_first: bool, /) -> Rendered | None:  # noqa: FBT001
-            return 1 / 0 if row.key == "card:p1" else super().__call__(row, is_first)  # type: ignore[return-value]
+        def __call__(self, row: OutboxRow, is_first: bool, /) -> Rendered | None:
+            return 1 / 0 if row.key == "card:p1" else super().__call__(row, is_first)
 
     monkeypatch.setattr(world.delivery, "_render", Broken())
     await world.want("card:p1")

@@ -30,7 +30,7 @@ def intents(*pairs: tuple[Effect, str]) -> tuple[Intent, ...]:
     return tuple(Intent(effect=effect, target=target) for effect, target in pairs)
 
 
-def workspace(*flags: str, **more: Any) -> Facts:  # noqa: ANN401 - passed on as given
+def workspace(*flags: str, **more: Any) -> Facts:
     return Facts(effects=intents((Effect.MODIFY, "workspace:a")), where="workspace", flags=flags, **more)
 
 

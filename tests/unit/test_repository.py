@@ -167,7 +167,7 @@ def test_no_file_names_this_machine_or_a_package_registry() -> None:
         ("# type: ignore the library has no types", False),
     ],
 )
-def test_a_reason_is_told_from_a_bare_rule(comment: str, good: bool) -> None:  # noqa: FBT001  the expectation
+def test_a_reason_is_told_from_a_bare_rule(comment: str, good: bool) -> None:
     assert SILENCED.search(comment)
     assert bool(JUSTIFIED.search(comment)) is good
 

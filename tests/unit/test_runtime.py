@@ -107,9 +107,9 @@ class Touch(Tool[TouchArguments]):
     arguments = TouchArguments
 
     def __init__(self, name: str, *, gate: asyncio.Event | None = None, exclusive: bool = True) -> None:
-        self.name = name  # type: ignore[misc]
-        self.description = name  # type: ignore[misc]
-        self.exclusive = exclusive  # type: ignore[misc]
+        self.name = name
+        self.description = name
+        self.exclusive = exclusive
         self.gate, self.running, self.done = gate, asyncio.Event(), 0
 
     async def facts(self, arguments: TouchArguments, context: ToolContext) -> Facts:
@@ -445,7 +445,7 @@ async def test_an_unknown_that_did_not_happen_is_proposed_and_asked_anew(tmp_pat
     await bench.ended()
     approve(bench)
     await touch.running.wait()
-    journal = MemoryJournal(bench.clock, lease_token="lease-2", holder="lease-2")  # noqa: S106
+    journal = MemoryJournal(bench.clock, lease_token="lease-2", holder="lease-2")
     journal.events, journal.blobs = bench.journal.events, bench.journal.blobs
     journal.states = bench.journal.states
     again = Touch("touch_medium")

@@ -78,7 +78,7 @@ async def test_many_votes_at_once_make_one_decision(store: Store) -> None:
     asked = await store.ask(await store.run())
     votes = [(person, vote) for person in DECIDERS for vote in ("approve", "deny")] * 10
     results = await asyncio.gather(
-        *(store.decisions.vote(asked.id, person, vote) for person, vote in votes),  # pyright: ignore[reportArgumentType]
+        *(store.decisions.vote(asked.id, person, vote) for person, vote in votes),
         return_exceptions=True,
     )
     assert sum(not isinstance(item, BaseException) for item in results) == 1

@@ -15,7 +15,9 @@ from agent.errors import AlreadyStarted, ApprovalNotValid, JournalError, RunStop
 from agent.ports import Fact, Intention
 from agent.state import fold
 from storage.audit import verify, verify_file
+from storage.database import Tx
 from storage.fakes import DECIDERS, Store
+from storage.heads import note_dropped
 from storage.journal import header
 
 
@@ -34,7 +36,12 @@ def test_the_header_of_a_row_is_canonical_json(seq: int, at: float, epoch: int) 
 
 async def test_a_rows_hash_covers_the_payload_only_through_its_hash(store: Store) -> None:
     run = await store.run()
-    await store.db.write(lambda tx: tx.conn.execute("UPDATE events SET payload = NULL WHERE seq = 2"))
+
+    def drop(tx: Tx) -> None:
+        tx.conn.execute("UPDATE events SET payload = NULL WHERE seq = 2")
+        note_dropped(tx, (run,))
+
+    await store.db.write(drop)
     assert verify(store.db).ok
     payload, payload_hash = store.db.read(
         lambda conn: conn.execute(
@@ -83,7 +90,7 @@ async def test_an_offline_command_finds(store: Store, how: str) -> None:
     statements, seq = TAMPERINGS[how]
 
     def tamper(tx: object) -> None:
-        conn = tx.conn  # pyright: ignore[reportAttributeAccessIssue]
+        conn = tx.conn
         conn.create_function("unhex_of", 1, lambda text: hashlib.sha256(text.encode()).digest())
         for statement in statements.split(";"):
             conn.execute(statement)

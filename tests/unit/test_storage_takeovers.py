@@ -8,9 +8,12 @@ import pytest
 
 from agent.domain import Outcome, RunStatus
 from agent.errors import AlreadyDecided, NotClaimed, NotEntitled, OwnRequest, StillPossible, UnknownSubject
+from agent.fakes import CountingIds
 from agent.state import fold
 from storage.audit import refusals
 from storage.fakes import DECIDERS, REQUESTER, Store
+from storage.journal import SqliteJournal
+from storage.lease import Lease
 
 FIRST, SECOND = DECIDERS
 HOUR = 3600.0
@@ -186,6 +189,9 @@ async def test_a_person_says_whether_a_lost_action_happened(
 async def test_running_it_again_waits_until_the_dead_process_cannot_be_doing_it(store: Store) -> None:
     run = await store.run()
     lost = await store.lose(run)
+    await store.lease.release()
+    successor = Lease(store.db, CountingIds(count=100), holder="successor")
+    assert await successor.acquire()
     with pytest.raises(StillPossible):
         await store.decisions.answer_unknown(lost.id, FIRST, "run_again")
     store.clock.advance(31.0)
@@ -195,6 +201,20 @@ async def test_running_it_again_waits_until_the_dead_process_cannot_be_doing_it(
     assert [item.again for item in folded.actions.values()] == [True]
     assert folded.epoch == 1
     assert FIRST.key not in folded.co_requesters
+
+
+async def test_effects_of_the_successor_keep_nobody_waiting_who_says_that_it_did_not_happen(store: Store) -> None:
+    lost = await store.lose(await store.run())
+    await store.lease.release()
+    successor = Lease(store.db, CountingIds(count=100), holder="successor")
+    assert await successor.acquire()
+    store.clock.advance(31.0)
+    await successor.regain()
+    store.journal = SqliteJournal(store.db, successor)
+    asked = await store.ask(run := await store.run())
+    await store.decisions.vote(asked.id, FIRST, "approve")
+    await store.start(run, asked)
+    assert (await store.decisions.answer_unknown(lost.id, FIRST, "run_again")).state == "handed_back"
 
 
 async def test_a_lost_action_is_not_judged_by_its_requester_nor_a_high_one_by_this_door(store: Store) -> None:

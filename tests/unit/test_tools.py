@@ -58,7 +58,7 @@ def context(tmp_path: Path, project: Path) -> ToolContext:
     return ToolContext(run="r1", workspace=tmp_path / "workspaces" / "r1", project=project, sandbox=FakeSandbox())
 
 
-async def call(context: ToolContext, name: str, **arguments: Any) -> ToolResult:  # noqa: ANN401 - passed on as given
+async def call(context: ToolContext, name: str, **arguments: Any) -> ToolResult:
     tool: Tool[Any] = REGISTRY.get(name)
     bound = await tool.bind(tool.parse(arguments), context)
     await tool.facts(bound, context)

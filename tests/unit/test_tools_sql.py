@@ -82,7 +82,7 @@ async def seen(context: ToolContext, sql: str) -> Preview:
     return await TOOL.preview(TOOL.parse({"database": "shop", "sql": sql}), context)
 
 
-async def run(context: ToolContext, sql: str, preview: Preview | None = None, **more: Any) -> ToolResult:  # noqa: ANN401 - passed on as given
+async def run(context: ToolContext, sql: str, preview: Preview | None = None, **more: Any) -> ToolResult:
     arguments = TOOL.parse({"database": "shop", "sql": sql, **more})
     return await TOOL.run(arguments, context, preview or await TOOL.preview(arguments, context))
 

@@ -17,7 +17,7 @@ from agent.workers import StepSoFar, ToolResultText, Turn
 READ = ToolSpec("read_file", "Read a file.", {"type": "object"})
 
 
-def plan_reply(arguments: Any, tool: str = workers.SUBMIT_PLAN) -> ModelReply:  # noqa: ANN401  # whatever a model may send
+def plan_reply(arguments: Any, tool: str = workers.SUBMIT_PLAN) -> ModelReply:  # whatever a model may send
     return ModelReply("", (ToolCall("c1", tool, arguments),))
 
 
@@ -25,7 +25,7 @@ def step(worker: str = "code", instruction: str = "Do it", **more: str) -> dict[
     return {"worker": worker, "instruction": instruction, **more}
 
 
-def conversation(*turns: Turn, **changes: Any) -> tuple[Message, ...]:  # noqa: ANN401  # arguments of several types
+def conversation(*turns: Turn, **changes: Any) -> tuple[Message, ...]:  # arguments of several types
     values: dict[str, Any] = {"task_text": "Mend it", "plan": ("Read", "Mend"), "instruction": "Read", "turns": turns}
     return workers.work_messages(Worker.RESEARCH, **(values | changes))
 
@@ -73,7 +73,7 @@ def test_a_good_plan_is_read() -> None:
         ("{broken", "one complete JSON object"),
     ],
 )
-def test_a_bad_plan_is_refused_with_what_to_mend(arguments: Any, sentence: str) -> None:  # noqa: ANN401  # as above
+def test_a_bad_plan_is_refused_with_what_to_mend(arguments: Any, sentence: str) -> None:  # as above
     with pytest.raises(ModelReplyInvalid, match=sentence):
         workers.read_plan(plan_reply(arguments))
 
@@ -206,7 +206,7 @@ def test_a_submitted_result_is_found_and_read() -> None:
         ("done", "one complete JSON object"),
     ],
 )
-def test_a_bad_result_is_refused_with_what_to_mend(arguments: Any, sentence: str) -> None:  # noqa: ANN401  # as above
+def test_a_bad_result_is_refused_with_what_to_mend(arguments: Any, sentence: str) -> None:  # as above
     with pytest.raises(ModelReplyInvalid, match=sentence):
         workers.read_result(ToolCall("c1", "submit_result", arguments))
 

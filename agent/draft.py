@@ -1,0 +1,96 @@
+"""Moves that need nothing from outside, thought through together and written in one commit.
+
+Each move is done on a draft of the run: its events are folded there and kept back. What follows from them can then be
+drafted as well, until a move needs a model, a tool or a person. A crash in between loses thoughts, not effects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from agent import events as ev
+from agent.equipment import Box
+from agent.ports import Clock, Committed, Condition, Intention, Stored
+from agent.state import RunState, fold
+from agent.supervisor import (
+    AskWorker,
+    Begin,
+    BeginStep,
+    CloseStep,
+    Finish,
+    MakePlan,
+    Move,
+    NoteTimeOut,
+    ProposeScripted,
+    RateAction,
+    WriteAnswer,
+)
+
+MOVES_A_DRAFT = 32
+
+
+class Draft:
+    """A run as it will stand once the draft is written. The first commit after `leave` writes everything before it."""
+
+    def __init__(self, box: Box, clock: Clock) -> None:
+        self._box, self._clock = box, clock
+        self._left = False
+        self._events: list[ev.Event] = []
+        self._blobs: dict[str, str] = {}
+        self._state = box.state
+        self.epoch = box.state.epoch
+        self.money: asyncio.Lock = box.money
+        self.door = asyncio.Lock()
+        """Its own: the run's door is held by whoever drafts."""
+
+    @property
+    def state(self) -> RunState:
+        """The state with the draft's events folded in; the real one once the draft was left."""
+        return self._box.state if self._left and not self._events else self._state
+
+    async def commit(
+        self, events: Sequence[ev.Event], condition: Condition, blobs: Mapping[str, str] | None = None
+    ) -> Committed:
+        """Keep the events back; after `leave`, write."""
+        if self._left:
+            return await self._write(events, condition, blobs)
+        first, now = self._state.seq + 1, self._clock.now()
+        stored = tuple(Stored(first + index, now, event) for index, event in enumerate(events))
+        self._state = fold(self._state.run, stored, self._state)
+        self._events += events
+        self._blobs |= blobs or {}
+        return Committed(first, stored)
+
+    async def write(self) -> None:
+        """Write what was kept back, if the run's epoch is still the one that it was drafted on."""
+        self._left = True
+        if self._events:
+            await self._write((), Intention(epoch=self.epoch), None)
+
+    def leave(self) -> None:
+        """From here on commits are real; the first one takes what was kept back along."""
+        self._left = True
+
+    async def _write(
+        self, events: Sequence[ev.Event], condition: Condition, blobs: Mapping[str, str] | None
+    ) -> Committed:
+        kept, bodies = self._events, self._blobs
+        self._events, self._blobs = [], {}
+        return await self._box.commit([*kept, *events], condition, {**bodies, **(blobs or {})})
+
+
+def is_inner(move: Move) -> bool:
+    """Whether a move needs nothing from outside: it only decides, reads and renders."""
+    match move:
+        case MakePlan() | WriteAnswer():
+            return not move.model
+        case Begin() | BeginStep() | CloseStep() | NoteTimeOut() | RateAction() | ProposeScripted() | Finish():
+            return True
+        case _:
+            return False
+
+
+def asks_model(move: Move) -> bool:
+    """Whether a move begins with a reservation, which can be written together with what led to it."""
+    return isinstance(move, AskWorker | MakePlan | WriteAnswer) and bool(move.model)

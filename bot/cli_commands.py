@@ -1,0 +1,157 @@
+"""The commands of a second process, beside a server or without one: stop, pause, resume, approvals, audit."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:  # commands import what they need, so that each starts fast
+    from bot.config import Settings
+
+_KILL = (
+    "Without a command: as long as a file named KILL stands in the data folder, nothing starts and every run is "
+    "stopped; `touch` it to stop everything, remove it to go on."
+)
+_FLAG = "It is stored in the database: a running server obeys within a quarter of a second, another when it starts."
+
+
+class Commands(Protocol):
+    """Where subcommands are added; argparse has no public name for it."""
+
+    def add_parser(
+        self,
+        name: str,
+        *,
+        help: str | None = ...,  # noqa: A002  # argparse's own name
+        description: str | None = ...,
+        epilog: str | None = ...,
+    ) -> argparse.ArgumentParser:
+        """Add one subcommand."""
+        ...
+
+
+def add_commands(commands: Commands) -> None:
+    """Add them to the command line."""
+    stop = commands.add_parser("stop", help="end a run, or all of them", description=_FLAG, epilog=_KILL)
+    which = stop.add_mutually_exclusive_group(required=True)
+    which.add_argument("run_id", nargs="?", metavar="RUN", help="a run's id, or the beginning of one")
+    which.add_argument("--all", action="store_true", help="every run that is not over")
+    stop.add_argument("--reason", default="", help="why; it stands in the journal")
+    stop.set_defaults(run=_stop)
+
+    pause = commands.add_parser("pause", help="let nothing new start", description=_FLAG, epilog=_KILL)
+    pause.add_argument("--reason", default="", help="why")
+    pause.set_defaults(run=_pause)
+
+    resume = commands.add_parser("resume", help="end a pause", description=_FLAG, epilog=_KILL)
+    resume.set_defaults(run=_resume)
+
+    approvals = commands.add_parser("approvals", help="what waits for a yes, for how long, and whose")
+    approvals.add_argument("--json", action="store_true", help="print JSON")
+    approvals.set_defaults(run=_approvals)
+
+    for parser in (stop, pause, resume, approvals):
+        _config(parser)
+    _add_audit(commands)
+
+
+def _add_audit(commands: Commands) -> None:
+    audit = commands.add_parser("audit", help="verify the journal, export it, drop what is too old")
+    verbs = audit.add_subparsers(required=True, metavar="VERB")
+
+    verify = verbs.add_parser(
+        "verify",
+        help="find any edited, removed or reordered row, tail or run",
+        description="Reads only, and needs no server. Ends with 0 when everything verifies, 1 when something was "
+        "changed, 2 when the files cannot be used. It says what it cannot find.",
+    )
+    verify.add_argument("--heads", type=Path, help="file of signed heads (default: audit-heads.jsonl beside it)")
+    verify.add_argument("--public-key", type=Path, help="key that signed them (default: audit.pub beside it)")
+    verify.add_argument("--json", action="store_true", help="print JSON")
+    verify.set_defaults(run=_verify)
+
+    export = verbs.add_parser("export", help="write the journal as JSON Lines or CSV")
+    export.add_argument("--format", choices=("jsonl", "csv"), default="jsonl", help="default: jsonl")
+    export.add_argument(
+        "--since", default="", metavar="TIME", help="from this moment on (ISO 8601; UTC without a zone)"
+    )
+    export.add_argument("--until", default="", metavar="TIME", help="up to this moment, itself not included")
+    export.add_argument("--run", dest="run_id", default="", metavar="RUN", help="one run's id, or the beginning of it")
+    export.add_argument(
+        "--principal", default="", metavar="WHO", help="what a person did, and the runs that they asked for"
+    )
+    export.add_argument("--output", type=Path, help="file to write (default: standard output)")
+    export.set_defaults(run=_export)
+
+    retain = verbs.add_parser("retain", help="drop the payloads of runs that ended long ago; hashes stay")
+    retain.add_argument("--days", type=float, help="days after a run's end (default: retention_days, 396)")
+    retain.add_argument("--dry-run", action="store_true", help="say what would be dropped, and drop nothing")
+    retain.set_defaults(run=_retain)
+
+    for parser in (verify, export, retain):
+        _config(parser)
+    for parser in (verify, export):
+        parser.add_argument("--database", type=Path, help="database file, or a copy of one (default: the server's)")
+
+
+def _config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, help="configuration file (default: secondkey.toml)")
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    from bot.config import load_settings  # noqa: PLC0415  # as at the top
+
+    return load_settings(arguments.config, dict(os.environ))
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    from bot import cli_control  # noqa: PLC0415  # as at the top
+
+    return cli_control.stop(_settings(arguments), arguments.run_id or "", reason=arguments.reason)
+
+
+def _pause(arguments: argparse.Namespace) -> int:
+    from bot import cli_control  # noqa: PLC0415  # as at the top
+
+    return cli_control.pause(_settings(arguments), reason=arguments.reason)
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    from bot import cli_control  # noqa: PLC0415  # as at the top
+
+    return cli_control.resume(_settings(arguments))
+
+
+def _approvals(arguments: argparse.Namespace) -> int:
+    from bot import cli_approvals  # noqa: PLC0415  # as at the top
+
+    return cli_approvals.print_pending(_settings(arguments), as_json=arguments.json)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from bot import cli_audit  # noqa: PLC0415  # as at the top
+
+    database = arguments.database or _settings(arguments).database
+    return cli_audit.verify(database, arguments.heads, arguments.public_key, as_json=arguments.json)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from bot import cli_audit  # noqa: PLC0415  # as at the top
+
+    wanted = cli_audit.Wanted(
+        format=arguments.format,
+        since=arguments.since,
+        until=arguments.until,
+        run=arguments.run_id,
+        principal=arguments.principal,
+        output=arguments.output,
+    )
+    return cli_audit.export(arguments.database or _settings(arguments).database, wanted)
+
+
+def _retain(arguments: argparse.Namespace) -> int:
+    from bot import cli_audit  # noqa: PLC0415  # as at the top
+
+    return cli_audit.retain(_settings(arguments), arguments.days, dry_run=arguments.dry_run)
