@@ -362,8 +362,12 @@ _ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator=
 
 
 def encode(event: Event) -> str:
-    """The JSON of an event as it is stored and hashed."""
-    return event.model_dump_json()
+    """The JSON of an event as it is stored and hashed: its type, and what is not a field's default.
+
+    So a default is part of the format: a later release may add a field with one, and never change one.
+    """
+    rest = event.model_dump_json(exclude_defaults=True, exclude={"type"})
+    return f'{{"type":"{event.type}"' + (f",{rest[1:]}" if rest != "{}" else "}")
 
 
 def decode(payload: str | bytes) -> Event:

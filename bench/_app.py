@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder: Path, *, shop: Path, project: Path, rates: bool) -> AsyncIterator[House]:
+async def house(folder: Path, *, shop: Path, project: Path, rates: bool) -> AsyncGenerator[House]:
     """Serve Slack in this process and `secondkey serve` in another; raises RuntimeError when the app does not come up.
 
     `rates` says whether Slack's posting rates are enforced.
@@ -64,7 +64,8 @@ async def _ready(driver: Driver, process: asyncio.subprocess.Process, log: Path)
     ended.cancel()
     if not up.done() or up.exception() is not None:
         up.cancel()
-        raise RuntimeError(f"The app did not come up:\n{log.read_text(encoding='utf-8')[-2000:]}")
+        said = await asyncio.to_thread(log.read_text, encoding="utf-8")
+        raise RuntimeError(f"The app did not come up:\n{said[-2000:]}")
 
 
 def _configuration(data: Path, shop: Path, project: Path) -> str:

@@ -40,7 +40,7 @@ from storage.rows import ApprovalRow, TakeoverRow
 TEAM, CHANNEL = "T0BENCH", "C0BENCH"
 MAYA, OMAR = Principal(team=TEAM, user="U0MAYA"), Principal(team=TEAM, user="U0OMAR")
 _PEOPLE = 'version = 1\n[people]\napprovers = ["U0OMAR", "U0INES"]\n'
-_RULE = "[[rule]]\nname = \"touch\"\nwhen = \"tool == 'touch'\"\ntier = \"medium\"\nsay = \"It touches something.\"\n"
+_RULE = '[[rule]]\nname = "touch"\nwhen = "tool == \'touch\'"\ntier = "medium"\nsay = "It touches something."\n'
 _BOOK = """
 [[runbook]]
 name = "touch"
@@ -246,9 +246,7 @@ class Engine:
         deadlines = Deadlines(sweep(one_batch) if sweep else one_batch, decisions.next_deadline, clock)
         db.subscribe("deadline", deadlines.arm)
         deadlines.start()
-        return cls(
-            db, clock, runtime, Inbox(db, ids), decisions, deadlines, keeper, queries, touch, milestones, policy
-        )
+        return cls(db, clock, runtime, Inbox(db, ids), decisions, deadlines, keeper, queries, touch, milestones, policy)
 
     async def close(self) -> None:
         """Stop everything, and let a successor in."""

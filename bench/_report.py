@@ -41,7 +41,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     return made
 
 
-def tell(tables: Sequence[Table], notes: Sequence[str], figures: Mapping[str, float]) -> None:
+def tell(tables: Sequence[Table], notes: Sequence[str], figures: Mapping[str, object]) -> None:
     """Print tables and notes for people, then the figures as one line of JSON."""
     console = Console(file=sys.stdout, width=WIDTH, highlight=False)
     for each in tables:

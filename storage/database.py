@@ -141,6 +141,15 @@ class Database:
         except sqlite3.Error as error:
             raise _typed(error) from error
 
+    def fetch(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """The rows of one SELECT, which needs no transaction around it; else as `read`."""
+        if self._closed:
+            raise StorageUnavailable
+        try:
+            return self._reader.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise _typed(error) from error
+
     def subscribe(self, topic: Topic, callback: Subscriber) -> Callable[[], None]:
         """Have `callback(key)` called in the loop after commits that signal the topic; returns how to end it."""
         callbacks = self._subscribers.setdefault(topic, [])

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -27,6 +27,7 @@ _BODY_FIELDS: dict[type[Event], tuple[str, ...]] = {
     kind: tuple(name for name in kind.model_fields if name.endswith("_blob")) for kind in get_args(Event)
 }
 _HEX_HASH = 64
+_EVENTS = "SELECT seq, at, payload FROM events WHERE run = ? AND seq > ? ORDER BY seq"
 
 _canonical = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -140,7 +141,7 @@ class SqliteJournal:
     async def read(self, run: str, after: int = 0) -> tuple[Stored, ...]:
         """The run's events with seq > after, in order; empty when there are none."""
         await asyncio.sleep(0)  # a long journal is decoded here: let the loop breathe between two of them
-        return self._db.read(lambda conn: read_events(conn, run, after))
+        return _decoded(self._db.fetch(_EVENTS, (run, after)))
 
     async def blob(self, digest: str) -> str:
         """A stored body; raises KeyError when retention dropped it or it never was."""

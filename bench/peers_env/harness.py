@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -92,14 +93,16 @@ async def _measure(contender: Contender, path: Path, sizes: Sizes) -> dict[str, 
         to_result.append((durable - began) * 1000)
         to_end.append((ended - began) * 1000)
     first = sizes.warm + sizes.latency
-    rss, size = resident(), database_bytes(path)
+    rss, size, blobs_before = resident(), database_bytes(path), table_bytes(path, "blobs")
     began = time.perf_counter()
     keys = await _all(contender, range(first, first + sizes.runs))
     started_s = time.perf_counter() - began
+    blobs = table_bytes(path, "blobs")
     figures = {
         "decision_p50_ms": statistics.median(to_result),
         "over_p50_ms": statistics.median(to_end),
-        "db_bytes_pending": (database_bytes(path) - size) / sizes.runs,
+        "db_bytes_pending": (database_bytes(path) - size - (blobs - blobs_before)) / sizes.runs,
+        "blob_bytes_pending": (blobs - blobs_before) / sizes.runs,
         "rss_bytes_pending": (resident() - rss) / sizes.runs,
     }
     began = time.perf_counter()
@@ -139,6 +142,8 @@ async def _at_once(width: int, calls: Iterable[Callable[[], Awaitable[object]]])
 def resident() -> int:
     """Memory of this process now, bytes."""
     gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # what is free goes back to the system, where the C library can
+        ctypes.CDLL(None).malloc_trim(0)
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
 
 
@@ -148,6 +153,16 @@ def database_bytes(path: Path) -> int:
         if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
             raise RuntimeError("The write-ahead log could not be emptied.")
     return path.stat().st_size
+
+
+def table_bytes(path: Path, table: str) -> int:
+    """Pages of a table and its indexes, bytes; 0 when there is none, or when this SQLite cannot say."""
+    query = "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name = ? OR name LIKE ?"
+    with contextlib.closing(sqlite3.connect(path, timeout=30)) as connection:
+        try:
+            return int(connection.execute(query, (table, f"sqlite_autoindex_{table}%")).fetchone()[0])
+        except sqlite3.OperationalError:
+            return 0
 
 
 def tune(connection: sqlite3.Connection) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import queue
 import sqlite3
 import threading
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import main, tune
-from with_sqlite3 import _TABLE as TABLE
+from with_sqlite3 import TABLES, begin, finish, take
 
 Write = Callable[[sqlite3.Connection], Any]
 
@@ -29,35 +28,24 @@ class GroupCommit:
         self._jobs: queue.SimpleQueue[tuple[Write, asyncio.Future[Any]] | None] = queue.SimpleQueue()
 
     async def open(self, path: Path) -> None:
-        """Make the table and start the writer."""
+        """Make the tables and start the writer."""
         self._loop = asyncio.get_running_loop()
         self._conn = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         tune(self._conn)
-        self._conn.execute(TABLE)
+        for statement in TABLES:
+            self._conn.execute(statement)
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     async def start(self, number: int) -> str:
-        """One row: the run and what it waits for."""
-        call = json.dumps({"tool": "touch", "arguments": {"number": number}})
-        return await self._write(
-            lambda conn: str(conn.execute("INSERT INTO runs(state, call) VALUES ('pending', ?)", (call,)).lastrowid)
-        )
+        """First durable point."""
+        return await self._write(lambda conn: begin(conn, number))
 
     async def decide(self, key: str) -> float:
-        """The decision and the start in one compare-and-swap, then the effect, then its result."""
-        call = await self._write(
-            lambda conn: conn.execute(
-                "UPDATE runs SET state = 'started', decided_by = ? WHERE id = ? AND state = 'pending' RETURNING call",
-                ("omar", int(key)),
-            ).fetchall()
-        )
-        number = json.loads(call[0][0])["arguments"]["number"]
+        """Second durable point, the effect, third durable point."""
+        number = await self._write(lambda conn: take(conn, key))
         self.effects[number] += 1
-        result = json.dumps({"text": f"touched {number}"})
-        await self._write(
-            lambda conn: conn.execute("UPDATE runs SET state = 'done', result = ? WHERE id = ?", (result, int(key)))
-        )
+        await self._write(lambda conn: finish(conn, key, f"touched {number}"))
         return time.perf_counter()
 
     async def close(self) -> None:

@@ -90,7 +90,9 @@ class PydanticAI:
         approved = DeferredToolResults(approvals={row[0][1]: True})
         result = await self._agent.run(message_history=history, deferred_tool_results=approved)
         assert result.output == "Done."
-        self._conn.execute("UPDATE runs SET state = 'done', messages = ? WHERE id = ?", (result.all_messages_json(), key))
+        self._conn.execute(
+            "UPDATE runs SET state = 'done', messages = ? WHERE id = ?", (result.all_messages_json(), key)
+        )
         return time.perf_counter()
 
     async def close(self) -> None:

@@ -21,8 +21,9 @@ def answer_message(view: RunView, look: Look) -> Message:
     run = view.run
     head = f"{look.who(run.requester)} {_HEAD.get(run.status, '')}".strip()
     blocks: list[Block] = [section(head), *(section(part) for part in _parts(body))]
-    # A report that the agent wrote from the state lists it all already.
-    if run.status is not RunStatus.COMPLETED and "\n- " not in body and (listed := _list(view)):
+    # What is written from the state lists it all by itself; what a model writes may leave something out.
+    by_model = view.plan is not None and view.plan.planner == "model"
+    if by_model and run.status is not RunStatus.COMPLETED and (listed := _list(view)):
         blocks.append(section(listed))
     cost = f"{count(len(view.steps), 'step')} · {money(run.spent_micro_usd)} · run `{inline(run.id, 40)}`"
     blocks.append(context(f"Written by an AI; it can be wrong · {cost}"))

@@ -50,7 +50,7 @@ async def test_after_a_sigkill_the_old_cards_button_works_and_the_action_runs_on
     assert workplace.stock() == before
     await screen.press(card, "approve")
     await expect(card).to_contain_text("Approved by @Omar Reyes")
-    await expect(card).to_contain_text("1 row of products changed")
+    await expect(card).to_contain_text("1 row changed in products")
     await screen.become("U0MAYA")
     await screen.open("C0DATA")
     await screen.open_thread(asked)

@@ -75,7 +75,7 @@ async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 async def now(result: object) -> None:
     if hasattr(result, "__await__"):
-        await result  # pyright: ignore[reportGeneralTypeIssues]
+        await result
 
 
 def action(name: str = "a1") -> Action:

@@ -58,7 +58,7 @@ class Office:
     app: AsyncApp
     heard: asyncio.Queue[tuple[str, Any]] = field(default_factory=asyncio.Queue)
 
-    async def hear(self, kind: str) -> Any:  # noqa: ANN401  whatever the app was told
+    async def hear(self, kind: str) -> Any:
         while True:
             what, payload = await asyncio.wait_for(self.heard.get(), 10)
             if what == kind:
@@ -72,7 +72,7 @@ def listen(office: Office) -> None:
     app = office.app
 
     @app.event("app_mention")
-    async def mention(event: Json, body: Json, context: Any) -> None:  # noqa: ANN401  Bolt's context is untyped
+    async def mention(event: Json, body: Json, context: Any) -> None:
         await office.heard.put(("mention", (event, body, context.actor_team_id)))
 
     @app.event("message")
@@ -84,12 +84,12 @@ def listen(office: Office) -> None:
         await office.heard.put(("home", event))
 
     @app.action("go")
-    async def go(ack: Any, body: Json) -> None:  # noqa: ANN401  Bolt's utilities are untyped
+    async def go(ack: Any, body: Json) -> None:
         await ack()
         await office.heard.put(("click", body))
 
     @app.view("ask")
-    async def ask(ack: Any, body: Json, view: Json) -> None:  # noqa: ANN401  as above
+    async def ask(ack: Any, body: Json, view: Json) -> None:
         answer = view["state"]["values"]["why"]["text"]["value"]
         if answer == "because":
             await ack(response_action="errors", errors={"why": "Say more."})
@@ -102,12 +102,12 @@ def listen(office: Office) -> None:
             await office.heard.put(("submitted", body))
 
     @app.view_closed("ask")
-    async def closed(ack: Any, body: Json) -> None:  # noqa: ANN401  as above
+    async def closed(ack: Any, body: Json) -> None:
         await ack()
         await office.heard.put(("closed", body))
 
     @app.command("/agent")
-    async def command(ack: Any, command: Json) -> None:  # noqa: ANN401  as above
+    async def command(ack: Any, command: Json) -> None:
         if command["text"] == "blocks":
             await ack(text="blocks", blocks=CARD, response_type="in_channel")
         else:
@@ -166,7 +166,7 @@ async def office(
         yield made
 
 
-async def refusal(call: Any) -> Any:  # noqa: ANN401  an awaitable of slack_sdk and its untyped response
+async def refusal(call: Any) -> Any:
     with pytest.raises(SlackApiError) as refused:
         await call
     return refused.value.response

@@ -78,7 +78,7 @@ def test_verify_says_what_it_saw_and_what_it_cannot_find(place: Place, capsys: p
 
 
 def test_verify_names_the_first_bad_row_and_ends_with_1(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    place.tamper(f"UPDATE events SET at = at + 1 WHERE seq = 3 AND run = '{place.waiting}'")
+    place.tamper("UPDATE events SET at = at + 1 WHERE seq = 3 AND run = (SELECT max(id) FROM runs)")
     assert main(["audit", "verify", "--json"]) == 1
     verdict = json.loads(capsys.readouterr().out)
     assert (verdict["ok"], verdict["run"], verdict["seq"], verdict["why"]) == (False, place.waiting, 3, "edited")
@@ -140,7 +140,8 @@ def test_export_says_what_was_wrong_with_what_was_typed(
     assert place.database.exists()
 
 
-def test_retain_drops_what_is_old_and_the_rest_still_verifies(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("place")
+def test_retain_drops_what_is_old_and_the_rest_still_verifies(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "retain", "--dry-run"]) == 0
     assert capsys.readouterr().out.startswith("Would drop the payloads of 1 run (5 events): ")
     assert main(["audit", "retain"]) == 0

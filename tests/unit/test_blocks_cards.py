@@ -274,8 +274,13 @@ def test_a_partial_answer_lists_what_was_done_denied_expired_and_not_begun() -> 
         action_view(phase="finished", outcome=outcome, headline=f"Do {outcome}")
         for outcome in (Outcome.SUCCEEDED, Outcome.DENIED, Outcome.EXPIRED)
     ]
-    message = answer_message(run_view(RunStatus.PARTIAL, *items, answer="Half of it."), LOOK)
+    plan = run_view().plan
+    by_model = run_view(
+        RunStatus.PARTIAL, *items, answer="- Half of it.", plan=plan.model_copy(update={"planner": "model"})
+    )
+    message = answer_message(by_model, LOOK)
     text = seen(message.blocks)
+    assert "What became of it" not in seen(answer_message(replace(by_model, plan=plan), LOOK).blocks)
     for words in ("<@U0MAYA>", "Half of it.", "denied, not run", "expired, nobody answered", "not begun", "Change it"):
         assert words in text
     holds(message)

@@ -1,0 +1,234 @@
+"""Start a run, wait durably for a yes, decide, resume, run the tool once, store the result: this and what others take.
+
+Every contender has the same driver (`peers_env/harness.py`), its own process and its own packages, WAL and
+synchronous=FULL. Rounds are interleaved, and each begins with another contender; figures are medians over the rounds.
+Latency is measured one run at a time, from the decision's call to the tool's result on the disk; runs/s with all runs
+waiting at once in between.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench._environments import FOLDER, NotBuilt, interpreter
+from bench._report import is_quick, judge, table, tell
+
+ROUNDS = 3
+LIMIT_S = 600.0
+"""How long one contender may take for one round."""
+KEYS = ("decision_p50_ms", "runs_per_s", "db_bytes_pending", "rss_bytes_pending")
+TARGET_FLOOR, TARGET_PEER, TARGET_DB, TARGET_RSS = 3.0, 10.0, 4096.0, 1024.0
+
+Figures = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much one round measures."""
+
+    latency: int
+    runs: int
+    warm: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One row of the table."""
+
+    key: str
+    label: str
+    worker: str
+    arguments: tuple[str, ...] = ()
+    environment: str = ""
+    """Whose packages it needs; empty for our own."""
+    sizes: Sizes = Sizes(150, 500, 40)
+    quick: Sizes = Sizes(15, 30, 5)
+    is_peer: bool = False
+
+
+_OURS = Sizes(300, 2_000, 1_100)
+_OURS_QUICK = Sizes(40, 150, 40)
+CONTENDERS = (
+    Contender("floor", "hand-written sqlite3", "with_sqlite3", sizes=_OURS, quick=_OURS_QUICK),
+    Contender("floor_group_commit", "the same, group commit", "with_group_commit", sizes=_OURS, quick=_OURS_QUICK),
+    Contender("ours", "Second Key, runbook", "with_ours", ("--planner=runbook",), sizes=_OURS, quick=_OURS_QUICK),
+    Contender(
+        "ours_scripted", "Second Key, scripted ChatModel", "with_ours", ("--planner=scripted",),
+        sizes=_OURS, quick=_OURS_QUICK,
+    ),
+    Contender(
+        "ours_function_model", "Second Key, FunctionModel", "with_ours", ("--planner=function",),
+        sizes=Sizes(150, 500, 100), quick=Sizes(15, 60, 10),
+    ),
+    Contender(
+        "ours_telemetry", "Second Key, runbook, spans", "with_ours", ("--planner=runbook", "--telemetry"),
+        sizes=_OURS, quick=_OURS_QUICK,
+    ),
+    Contender("langgraph", "LangGraph", "with_langgraph", environment="langgraph", is_peer=True),
+    Contender(
+        "langgraph_exit", "LangGraph, durability=exit", "with_langgraph", ("--exit",), environment="langgraph",
+        is_peer=True,
+    ),
+    Contender("pydantic_ai", "pydantic-ai", "with_pydantic_ai", environment="pydantic_ai", is_peer=True),
+    Contender("openai_agents", "OpenAI Agents SDK", "with_openai_agents", environment="openai_agents", is_peer=True),
+    Contender("dbos", "DBOS", "with_dbos", environment="dbos", is_peer=True),
+)  # fmt: skip
+ONLY_IN_THE_TABLE = ("ours_scripted", "ours_telemetry", "langgraph_exit")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 when a target is missed or a contender broke."""
+    quick = is_quick("This runtime beside what people would pick instead.", argv)
+    pythons, missing = _pythons()
+    rounds: dict[str, list[Figures]] = {item.key: [] for item in CONTENDERS}
+    for number in range(1 if quick else ROUNDS):
+        for item in rotated(CONTENDERS, number):
+            if item.environment in missing:
+                continue
+            print(f"round {number + 1}: {item.label} …", file=sys.stderr, flush=True)
+            rounds[item.key].append(_measure(item, pythons.get(item.environment, sys.executable), quick=quick))
+    medians = {key: median_of(values) for key, values in rounds.items() if values}
+    figures = summary(medians)
+    tell([_table(medians)], _notes(medians, missing, quick=quick), figures)
+    broken = [key for key, values in medians.items() if values["not_once"]]
+    for key in broken:
+        sys.stderr.write(f"{key}: a tool did not run exactly once.\n")
+    return 1 if broken or missing or not (quick or _judged(figures)) else 0
+
+
+def rotated(items: Sequence[Contender], number: int) -> list[Contender]:
+    """The order of a round: each begins elsewhere, so that a drift of the machine meets everybody."""
+    offset = (number * 4) % len(items)
+    return [*items[offset:], *items[:offset]]
+
+
+def median_of(rounds: Sequence[Figures]) -> dict[str, float]:
+    """The median of each figure; of what must never happen the worst."""
+    made = {key: statistics.median(figures[key] for figures in rounds) for key in rounds[0]}
+    made["not_once"] = max(figures["not_once"] for figures in rounds)
+    return made
+
+
+def summary(medians: Mapping[str, Figures]) -> dict[str, object]:
+    """What is printed as JSON; a contender that could not be measured is null."""
+    figures: dict[str, object] = {}
+    for item in CONTENDERS:
+        if item.key not in ONLY_IN_THE_TABLE:
+            measured = medians.get(item.key)
+            figures[item.key] = {key: round(measured[key], 3) for key in KEYS} if measured else None
+    rates = [medians[item.key]["runs_per_s"] for item in CONTENDERS if item.is_peer and item.key in medians]
+    best = max(rates, default=0.0)
+    ours, floor = medians["ours"], medians["floor"]
+    figures["best_peer_runs_per_s"] = round(best, 1)
+    figures["ratio_to_best_peer"] = round(ours["runs_per_s"] / best, 2) if best else None
+    figures["ratio_to_floor_p50"] = round(ours["decision_p50_ms"] / floor["decision_p50_ms"], 2)
+    return figures
+
+
+def _pythons() -> tuple[dict[str, str], dict[str, str]]:
+    """The peers' interpreters, and why some are missing."""
+    found: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    for name in dict.fromkeys(item.environment for item in CONTENDERS if item.environment):
+        try:
+            found[name] = str(interpreter(name))
+        except NotBuilt as error:
+            missing[name] = str(error)
+            sys.stderr.write(f"{name} is left out, its environment could not be made: {error}\n")
+    return found, missing
+
+
+def _measure(item: Contender, python: str, *, quick: bool) -> Figures:
+    sizes = item.quick if quick else item.sizes
+    command = [
+        python, str(FOLDER / f"{item.worker}.py"), *item.arguments,
+        f"--latency={sizes.latency}", f"--runs={sizes.runs}", f"--warm={sizes.warm}",
+    ]  # fmt: skip
+    environment = {key: value for key, value in os.environ.items() if key in {"PATH", "HOME", "LANG", "TMPDIR"}}
+    if not item.environment:
+        environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    done = subprocess.run(  # noqa: S603  # our own worker
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT_S, check=False, env=environment
+    )
+    last = done.stdout.rstrip("\n").rpartition("\n")[2]
+    if done.returncode or not last.startswith("{"):
+        raise RuntimeError(f"{item.label} broke:\n{done.stderr[-2000:]}")
+    return json.loads(last)
+
+
+def _table(medians: Mapping[str, Figures]) -> object:
+    floor = medians["floor"]["decision_p50_ms"]
+    best = max(
+        (medians[item.key]["runs_per_s"] for item in CONTENDERS if item.is_peer and item.key in medians), default=0
+    )
+    rows = [
+        (
+            item.label,
+            f"{figures['decision_p50_ms']:.2f}",
+            f"{figures['decision_p50_ms'] / floor:.1f}×",
+            f"{figures['over_p50_ms']:.2f}",
+            f"{figures['runs_per_s']:,.0f}",
+            f"{figures['runs_per_s'] / best:.1f}×" if best else "",
+            f"{figures['db_bytes_pending']:,.0f}",
+            f"{figures['rss_bytes_pending']:,.0f}",
+        )
+        for item in CONTENDERS
+        if (figures := medians.get(item.key))
+    ]
+    columns = (
+        "",
+        "decision → result p50 ms",
+        "to floor",
+        "→ run over ms",
+        "runs/s",
+        "to best peer",
+        "DB B/pending",
+        "memory B/pending",
+    )
+    return table("one run, side by side", columns, rows)
+
+
+def _notes(medians: Mapping[str, Figures], missing: Mapping[str, str], *, quick: bool) -> list[str]:
+    sizes = CONTENDERS[2].quick if quick else CONTENDERS[2].sizes
+    peers = Sizes(15, 30, 5) if quick else Sizes(150, 500, 40)
+    return [
+        f"Rounds: {1 if quick else ROUNDS}, interleaved. In flight at once: ours and the floors {sizes.runs:,}, peers {peers.runs:,}.",
+        "WAL and synchronous=FULL everywhere. Result: the tool's result is durable; over: the whole run is.",
+        "`ours` is planned by a runbook: no model is called. Scripted: our ChatModel port, four calls a run (plan, work, hand",
+        "back, answer), each reserved before and settled after. FunctionModel: the same through pydantic-ai.",
+        "Ours has policy, gate, journal, lease, deadlines and the rows owed to Slack; nothing delivers them. Spans: recorded and dropped.",
+        f"Database without blobs; ours has {medians['ours']['blob_bytes_pending']:,.0f} B of blobs a pending run besides.",
+        "LangGraph: durability=sync; exit is faster, but a crash after the yes loses that the tool was begun. Both count as peers.",
+        "OpenAI Agents SDK stops at the tool's result, LangGraph and DBOS call no model after it; pydantic-ai calls it again.",
+        *(f"Left out: {name}." for name in missing),
+    ]
+
+
+def _judged(figures: Mapping[str, object]) -> bool:
+    ours = figures["ours"]
+    assert isinstance(ours, dict)  # noqa: S101  # ours is always measured
+    verdicts = [
+        judge("ratio_to_floor_p50", _number(figures["ratio_to_floor_p50"]), TARGET_FLOOR, "times"),
+        judge("db_bytes_pending", _number(ours["db_bytes_pending"]), TARGET_DB, "B"),
+        judge("rss_bytes_pending", _number(ours["rss_bytes_pending"]), TARGET_RSS, "B"),
+    ]
+    ratio = _number(figures["ratio_to_best_peer"])
+    if ratio < TARGET_PEER:
+        sys.stderr.write(f"ratio_to_best_peer is {ratio:g}; the target is at least {TARGET_PEER:g}.\n")
+        verdicts.append(False)
+    return all(verdicts)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
