@@ -128,7 +128,9 @@ class Harness:
         if self._keep is not None and verdict.problems:
             (folder / "slack.jsonl").write_text("\n".join(map(json.dumps, entries)))
             (folder / "problems").write_text("\n".join(map(str, [verdict.point, *verdict.problems])))
-            shutil.copytree(folder, self._keep / "-".join(map(str, (verdict.point or ("none",))[:3])), dirs_exist_ok=True)
+            shutil.copytree(
+                folder, self._keep / "-".join(map(str, (verdict.point or ("none",))[:3])), dirs_exist_ok=True
+            )
 
     def new_folder(self) -> Path:
         """A folder for one life."""

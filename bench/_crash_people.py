@@ -175,7 +175,11 @@ class People:
             return "start"
         try:
             with closing(sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=1)) as conn:
-                return _left(conn, {self.places.get(ask.name, "") for ask in self._asks if ask.wish == "nothing"}, len(self._asks))
+                return _left(
+                    conn,
+                    {self.places.get(ask.name, "") for ask in self._asks if ask.wish == "nothing"},
+                    len(self._asks),
+                )
         except sqlite3.Error as error:
             return str(error)
 

@@ -28,6 +28,7 @@ from agent.tools.base import Arguments, Preview, Tool, ToolContext, ToolResult
 from agent.tools.registry import Registry, default_tools
 from bot.deadlines import Deadlines
 from bot.keeper import Keeper
+from bot.memory import settle
 from storage.control import Control
 from storage.database import Database
 from storage.decisions import Decisions
@@ -246,6 +247,7 @@ class Engine:
         deadlines = Deadlines(sweep(one_batch) if sweep else one_batch, decisions.next_deadline, clock)
         db.subscribe("deadline", deadlines.arm)
         deadlines.start()
+        settle()
         return cls(db, clock, runtime, Inbox(db, ids), decisions, deadlines, keeper, queries, touch, milestones, policy)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Each peer's own virtual environment, made beforehand in the user's cache folder and made anew when its pins change."""
+"""Each peer's own virtual environment, made beforehand in the user's cache folder, and anew when its pins change."""
 
 from __future__ import annotations
 

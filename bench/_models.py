@@ -8,8 +8,8 @@ from agent.ports import Message, ModelReply, ModelRequest, ToolCall
 
 COST = 100
 """Micro-USD a call, so that money is reserved and settled as in life."""
-_PLAN = {"steps": [{"worker": "code", "instruction": "Touch it.", "expected": "It was touched."}]}
-_RESULT = {"status": "done", "summary": "It was touched.", "sources": []}
+_PLAN: dict[str, Any] = {"steps": [{"worker": "code", "instruction": "Touch it.", "expected": "It was touched."}]}
+_RESULT: dict[str, Any] = {"status": "done", "summary": "It was touched.", "sources": []}
 
 
 def script(messages: tuple[Message, ...], tools: tuple[str, ...]) -> tuple[str, tuple[str, dict[str, Any]] | None]:

@@ -30,6 +30,7 @@ from bench._report import is_quick, judge, percentile, table, tell
 from bot.app import App
 from bot.blocks.approval import value_of
 from bot.config import Settings
+from bot.memory import settle
 from bot.observability import configure_logging
 from simulator.http_events import signed_headers
 from simulator.server import Simulator
@@ -69,6 +70,9 @@ tool = "calculate"
 arguments = { expression = "{{ match.number }} + 1" }
 """
 
+_OVER = """SELECT count(*) FROM runs r JOIN approvals a ON a.run = r.id
+  WHERE a.state = 'approved' AND r.status = 'completed'"""
+
 Figures = Mapping[str, float]
 
 
@@ -98,8 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("CPU of the app", f"{app['cpu'] * 100:.0f} % of a core", "while it was clicked"),
     ]
     notes = [
-        f"{sent['clicks']:.0f} clicks in {seconds:g} s, {sent['again']:.0f} of them delivered twice; {pending:,} approvals were pending.",
-        "Signed HTTP, one person, synchronous=FULL, telemetry off; the tool calculates; outbox rows are written and not delivered.",
+        f"{sent['clicks']:.0f} clicks in {seconds:g} s, {sent['again']:.0f} of them twice; {pending:,} pending.",
+        "Signed HTTP, one person, synchronous=FULL, telemetry off; the tool calculates; nothing is delivered.",
     ]
     tell([table("click → ack", ("", "", ""), rows)], notes, figures)
     wrong = figures["lost"] or figures["doubled"]
@@ -132,7 +136,9 @@ async def _measure(folder: Path, pending: int, seconds: float) -> tuple[Figures,
     return json.loads(sent), json.loads(counted.rstrip().rpartition(b"\n")[2])
 
 
-async def _spawn(what: str, folder: Path, number: int, *, stdin: int = subprocess.DEVNULL) -> asyncio.subprocess.Process:
+async def _spawn(
+    what: str, folder: Path, number: int, *, stdin: int = subprocess.DEVNULL
+) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.clicks", "--child", what, str(folder), str(number),
         stdin=stdin, stdout=subprocess.PIPE,
@@ -163,6 +169,7 @@ async def _serve(folder: Path, pending: int) -> None:
     assert app.delivery is not None  # noqa: S101  # it has started
     app.delivery.stop()
     clicks = await _fill(app, pending)
+    settle()
     (folder / "clicks.json").write_text(json.dumps({"url": app.url, **clicks}), encoding="utf-8")
     began, cpu = time.monotonic(), _cpu()
     print("ready", flush=True)
@@ -182,13 +189,17 @@ async def _fill(app: App, pending: int) -> dict[str, object]:
 
     def task(number: int) -> Task:
         place = Place(team=team, channel=CHANNEL, message_ts=f"1700000000.{number:06d}")
-        return Task(id=f"t{number}", text=f"count from {number}", principal=Principal(team=team, user=MAYA), place=place)
+        return Task(
+            id=f"t{number}", text=f"count from {number}", principal=Principal(team=team, user=MAYA), place=place
+        )
 
     accepted = await services.inbox.accept("Ev0", task(0))
     assert isinstance(accepted, Accepted)  # noqa: S101  # it is the first
     state = await runtime.settled(accepted.run)
     (item,) = state.actions.values()
-    copies = Copies(item.action.schema_hash, task, lambda number: {**item.action.arguments, "expression": f"{number} + 1"})
+    copies = Copies(
+        item.action.schema_hash, task, lambda number: {**item.action.arguments, "expression": f"{number} + 1"}
+    )
     made = await add_pending(app.db, accepted.run, copies, range(1, pending))
     return {"team": team, "values": [value_of(each.approval, each.digest) for each in made]}
 
@@ -207,8 +218,7 @@ async def _count(app: App, folder: Path) -> dict[str, float]:
         twice = "SELECT count(*) FROM (SELECT 1 FROM events WHERE type = ? GROUP BY run HAVING count(*) > 1)"
         kinds = ("vote_cast", "approval_decided", "action_started", "action_finished")
         doubled = sum(conn.execute(twice, (kind,)).fetchone()[0] for kind in kinds)
-        query = "SELECT count(*) FROM runs r JOIN approvals a ON a.run = r.id WHERE a.state = 'approved' AND r.status = 'completed'"
-        over = conn.execute(query).fetchone()[0]
+        over = conn.execute(_OVER).fetchone()[0]
     lost = sum(1 for value in acked if value.partition("|")[0] not in approved)
     return {"lost": lost, "doubled": doubled, "over": over, "decided": len(approved)}
 
@@ -281,7 +291,9 @@ def _payload(team: str, number: int, value: str) -> dict[str, object]:
         "channel": {"id": "C0ACTIONS", "name": "ai-actions"},
         "message": {"type": "message", "ts": f"1700000001.{number:06d}", "text": "An approval", "blocks": blocks},
         "response_url": "http://127.0.0.1:9/none",
-        "actions": [{**button, "action_ts": f"1700000002.{number:06d}", "text": {"type": "plain_text", "text": "Approve"}}],
+        "actions": [
+            {**button, "action_ts": f"1700000002.{number:06d}", "text": {"type": "plain_text", "text": "Approve"}}
+        ],
     }
 
 

@@ -16,6 +16,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
+
+from rich.table import Table
 
 from bench._environments import FOLDER, NotBuilt, interpreter
 from bench._report import is_quick, judge, table, tell
@@ -74,7 +77,6 @@ CONTENDERS = (
     Contender("langgraph", "LangGraph", "with_langgraph", environment="langgraph", is_peer=True),
     Contender(
         "langgraph_exit", "LangGraph, durability=exit", "with_langgraph", ("--exit",), environment="langgraph",
-        is_peer=True,
     ),
     Contender("pydantic_ai", "pydantic-ai", "with_pydantic_ai", environment="pydantic_ai", is_peer=True),
     Contender("openai_agents", "OpenAI Agents SDK", "with_openai_agents", environment="openai_agents", is_peer=True),
@@ -97,10 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     medians = {key: median_of(values) for key, values in rounds.items() if values}
     figures = summary(medians)
     tell([_table(medians)], _notes(medians, missing, quick=quick), figures)
-    broken = [key for key, values in medians.items() if values["not_once"]]
-    for key in broken:
-        sys.stderr.write(f"{key}: a tool did not run exactly once.\n")
-    return 1 if broken or missing or not (quick or _judged(figures)) else 0
+    return 1 if broken(medians) or missing or not (quick or _judged(figures)) else 0
 
 
 def rotated(items: Sequence[Contender], number: int) -> list[Contender]:
@@ -123,13 +122,26 @@ def summary(medians: Mapping[str, Figures]) -> dict[str, object]:
         if item.key not in ONLY_IN_THE_TABLE:
             measured = medians.get(item.key)
             figures[item.key] = {key: round(measured[key], 3) for key in KEYS} if measured else None
-    rates = [medians[item.key]["runs_per_s"] for item in CONTENDERS if item.is_peer and item.key in medians]
-    best = max(rates, default=0.0)
+    best = best_peer(medians)
     ours, floor = medians["ours"], medians["floor"]
     figures["best_peer_runs_per_s"] = round(best, 1)
     figures["ratio_to_best_peer"] = round(ours["runs_per_s"] / best, 2) if best else None
     figures["ratio_to_floor_p50"] = round(ours["decision_p50_ms"] / floor["decision_p50_ms"], 2)
     return figures
+
+
+def broken(medians: Mapping[str, Figures]) -> list[str]:
+    """Contenders whose tool did not run exactly once; said on stderr."""
+    found = [key for key, values in medians.items() if values["not_once"]]
+    for key in found:
+        sys.stderr.write(f"{key}: a tool did not run exactly once.\n")
+    return found
+
+
+def best_peer(medians: Mapping[str, Figures]) -> float:
+    """Runs a second of the fastest peer; 0 when there is none."""
+    rates = [medians[item.key]["runs_per_s"] for item in CONTENDERS if item.is_peer and item.key in medians]
+    return max(rates, default=0.0)
 
 
 def _pythons() -> tuple[dict[str, str], dict[str, str]]:
@@ -163,61 +175,51 @@ def _measure(item: Contender, python: str, *, quick: bool) -> Figures:
     return json.loads(last)
 
 
-def _table(medians: Mapping[str, Figures]) -> object:
+def _table(medians: Mapping[str, Figures]) -> Table:
     floor = medians["floor"]["decision_p50_ms"]
-    best = max(
-        (medians[item.key]["runs_per_s"] for item in CONTENDERS if item.is_peer and item.key in medians), default=0
-    )
+    best = best_peer(medians)
     rows = [
         (
             item.label,
             f"{figures['decision_p50_ms']:.2f}",
-            f"{figures['decision_p50_ms'] / floor:.1f}×",
+            f"{figures['decision_p50_ms'] / floor:.1f}",
             f"{figures['over_p50_ms']:.2f}",
             f"{figures['runs_per_s']:,.0f}",
-            f"{figures['runs_per_s'] / best:.1f}×" if best else "",
+            f"{figures['runs_per_s'] / best:.1f}" if best else "",
             f"{figures['db_bytes_pending']:,.0f}",
             f"{figures['rss_bytes_pending']:,.0f}",
         )
         for item in CONTENDERS
         if (figures := medians.get(item.key))
     ]
-    columns = (
-        "",
-        "decision → result p50 ms",
-        "to floor",
-        "→ run over ms",
-        "runs/s",
-        "to best peer",
-        "DB B/pending",
-        "memory B/pending",
-    )
+    columns = ("", "result ms", "÷ floor", "over ms", "runs/s", "÷ best", "DB B", "memory B")
     return table("one run, side by side", columns, rows)
 
 
 def _notes(medians: Mapping[str, Figures], missing: Mapping[str, str], *, quick: bool) -> list[str]:
-    sizes = CONTENDERS[2].quick if quick else CONTENDERS[2].sizes
-    peers = Sizes(15, 30, 5) if quick else Sizes(150, 500, 40)
+    ours, peer = CONTENDERS[2], CONTENDERS[-1]
+    mine, theirs = (ours.quick, peer.quick) if quick else (ours.sizes, peer.sizes)
     return [
-        f"Rounds: {1 if quick else ROUNDS}, interleaved. In flight at once: ours and the floors {sizes.runs:,}, peers {peers.runs:,}.",
-        "WAL and synchronous=FULL everywhere. Result: the tool's result is durable; over: the whole run is.",
-        "`ours` is planned by a runbook: no model is called. Scripted: our ChatModel port, four calls a run (plan, work, hand",
-        "back, answer), each reserved before and settled after. FunctionModel: the same through pydantic-ai.",
-        "Ours has policy, gate, journal, lease, deadlines and the rows owed to Slack; nothing delivers them. Spans: recorded and dropped.",
-        f"Database without blobs; ours has {medians['ours']['blob_bytes_pending']:,.0f} B of blobs a pending run besides.",
-        "LangGraph: durability=sync; exit is faster, but a crash after the yes loses that the tool was begun. Both count as peers.",
-        "OpenAI Agents SDK stops at the tool's result, LangGraph and DBOS call no model after it; pydantic-ai calls it again.",
+        "result: decision → the tool's result is durable, p50; over: → the whole run is. DB, memory: a pending run.",
+        f"{1 if quick else ROUNDS} interleaved rounds. In flight: {mine.runs:,}; FunctionModel, peers {theirs.runs:,}.",
+        "WAL and synchronous=FULL everywhere.",
+        "`ours` is planned by a runbook, no model is called. Scripted: our ChatModel port, four calls a run, each",
+        "reserved before and settled after: plan, work, hand back, answer. FunctionModel: the same by pydantic-ai.",
+        "Ours has policy, gate, journal, lease, deadlines and the rows owed to Slack; nothing delivers them.",
+        f"Database without blobs; a pending run of ours has {medians['ours']['blob_bytes_pending']:,.0f} B of them.",
+        "LangGraph: durability=sync. With exit nothing says that the tool was begun: a crash runs it again,",
+        "shown, and left out of the best peer.",
+        "OpenAI Agents SDK stops at the tool's result, LangGraph and DBOS call no model after it; pydantic-ai does.",
         *(f"Left out: {name}." for name in missing),
     ]
 
 
 def _judged(figures: Mapping[str, object]) -> bool:
-    ours = figures["ours"]
-    assert isinstance(ours, dict)  # noqa: S101  # ours is always measured
+    ours = cast("dict[str, float]", figures["ours"])
     verdicts = [
         judge("ratio_to_floor_p50", _number(figures["ratio_to_floor_p50"]), TARGET_FLOOR, "times"),
-        judge("db_bytes_pending", _number(ours["db_bytes_pending"]), TARGET_DB, "B"),
-        judge("rss_bytes_pending", _number(ours["rss_bytes_pending"]), TARGET_RSS, "B"),
+        judge("db_bytes_pending", ours["db_bytes_pending"], TARGET_DB, "B"),
+        judge("rss_bytes_pending", ours["rss_bytes_pending"], TARGET_RSS, "B"),
     ]
     ratio = _number(figures["ratio_to_best_peer"])
     if ratio < TARGET_PEER:

@@ -101,6 +101,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 async def _serving(settings: object, environment: dict[str, str], *, over_http: bool) -> int:
     from bot.app import App  # noqa: PLC0415  # as above
     from bot.config import Settings  # noqa: PLC0415  # as above
+    from bot.memory import settle  # noqa: PLC0415  # as above
 
     assert isinstance(settings, Settings)  # noqa: S101  # typed as object so that `--help` needs no pydantic
     stop = asyncio.Event()
@@ -110,6 +111,7 @@ async def _serving(settings: object, environment: dict[str, str], *, over_http: 
     app = await App.start(settings, environment=environment, over_http=over_http, stop=stop)
     if app is None:
         return EXIT_OK
+    settle()
     try:
         return EXIT_FAILED if await app.until(stop) else EXIT_OK
     finally:

@@ -8,7 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import cast, get_args
 
 from agent.domain import content_hash
 from agent.errors import AlreadyStarted, ApprovalNotValid, EpochMoved, JournalError, LeaseLost
@@ -90,7 +90,10 @@ def keep_blobs(tx: Tx, blobs: Mapping[str, str]) -> None:
 
 def read_events(conn: sqlite3.Connection, run: str, after: int = 0) -> tuple[Stored, ...]:
     """The run's events with seq > after, in order; raises JournalError when retention dropped their payloads."""
-    rows = conn.execute("SELECT seq, at, payload FROM events WHERE run = ? AND seq > ? ORDER BY seq", (run, after))
+    return _decoded(run, conn.execute(_EVENTS, (run, after)))
+
+
+def _decoded(run: str, rows: Iterable[tuple[int, float, str | None]]) -> tuple[Stored, ...]:
     found: list[Stored] = []
     for seq, at, payload in rows:
         if payload is None:
@@ -141,7 +144,7 @@ class SqliteJournal:
     async def read(self, run: str, after: int = 0) -> tuple[Stored, ...]:
         """The run's events with seq > after, in order; empty when there are none."""
         await asyncio.sleep(0)  # a long journal is decoded here: let the loop breathe between two of them
-        return _decoded(self._db.fetch(_EVENTS, (run, after)))
+        return _decoded(run, cast("list[tuple[int, float, str | None]]", self._db.fetch(_EVENTS, (run, after))))
 
     async def blob(self, digest: str) -> str:
         """A stored body; raises KeyError when retention dropped it or it never was."""

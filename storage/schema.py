@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from pathlib import Path
 
 from sqlite_utils import Database, Migrations
@@ -120,6 +121,7 @@ _SECOND = (
 BODY_IN_PAYLOAD = re.compile(r'"\w+_blob":"([0-9a-f]{64})"')
 """A body that an event's JSON names; a quotation mark within a text of people is escaped there and never matches."""
 
+_PATIENCE_S = 30.0
 _NAMES = ("m001_tables", "m002_audit")
 
 
@@ -154,9 +156,9 @@ def is_current(conn: sqlite3.Connection) -> bool:
 
 def migrate(path: Path) -> None:
     """Bring the file to this release's schema, making it if need be; raises sqlite3.Error."""
-    conn = sqlite3.connect(path, isolation_level=None, timeout=30)
+    conn = sqlite3.connect(path, isolation_level=None, timeout=_PATIENCE_S)
     try:
-        conn.execute("PRAGMA journal_mode=WAL")
+        _set_journal_mode(conn)
         conn.execute("BEGIN IMMEDIATE")  # a second process waits here, and then finds nothing left to do
         try:
             migrations().apply(Database(conn, execute_plugins=False))
@@ -167,3 +169,17 @@ def migrate(path: Path) -> None:
         conn.execute("COMMIT")
     finally:
         conn.close()
+
+
+def _set_journal_mode(conn: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log; SQLite does not wait for others here, so this does."""
+    until = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            conn.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return

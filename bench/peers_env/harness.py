@@ -45,7 +45,7 @@ class Contender(Protocol):
         ...
 
     async def decide(self, key: str) -> float:
-        """Say yes; returns once the run is over and that is durable: when the tool's result was durable (perf_counter)."""
+        """Say yes; returns, once the run is over and that is durable, when the tool's result was (perf_counter)."""
         ...
 
     async def close(self) -> None:
@@ -144,7 +144,12 @@ def resident() -> int:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # what is free goes back to the system, where the C library can
         ctypes.CDLL(None).malloc_trim(0)
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * PAGE
+    return pages_resident() * PAGE
+
+
+def pages_resident() -> int:
+    """Memory of this process now, pages."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
 
 
 def database_bytes(path: Path) -> int:

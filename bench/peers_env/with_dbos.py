@@ -20,7 +20,7 @@ POLL_S = 0.005
 @DBOS.step()
 async def model(task: str) -> dict[str, Any]:
     """Ask for the tool."""
-    return {"tool": "touch", "number": int(task.split()[-1])}
+    return {"tool": "touch", "number": int(task.rpartition(" ")[2])}
 
 
 @DBOS.step()

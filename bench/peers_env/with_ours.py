@@ -41,7 +41,6 @@ class Ours:
             model = FunctionChat()
         self._engine = await Engine.open(path, model=model, telemetry=recording() if self._telemetry else None)
         self._engine.milestones.clock = time.perf_counter
-        import gc; gc.collect(); gc.freeze(); gc.set_threshold(50000, 20, 100)
         self.effects = self._engine.touch.effects
 
     async def start(self, number: int) -> str:

@@ -34,8 +34,8 @@ def begin(conn: sqlite3.Connection, number: int) -> str:
 def take(conn: sqlite3.Connection, key: str) -> int:
     """The decision and the start, by one compare-and-swap; the number to touch."""
     (row,) = conn.execute(
-        "UPDATE approvals SET state = 'started', decided_by = 'U0OMAR', decided_at = ? WHERE run = ? AND state = 'pending' "
-        "RETURNING tool, arguments, digest",
+        "UPDATE approvals SET state = 'started', decided_by = 'U0OMAR', decided_at = ? "
+        "WHERE run = ? AND state = 'pending' RETURNING tool, arguments, digest",
         (time.perf_counter(), key),
     ).fetchall()
     if hashlib.sha256(f"{key} {row[0]} {row[1]}".encode()).hexdigest() != row[2]:

@@ -41,7 +41,9 @@ DECIDER_KEYS = {person.key for person in DECIDERS}
 EFFECT_S = 30.0
 CLAIM_S = 1800.0
 WHICH = st.integers(min_value=0, max_value=7)
-WHO = st.sampled_from(PEOPLE)
+WHO = st.sampled_from((*DECIDERS, *DECIDERS, *PEOPLE))
+SELDOM = st.sampled_from((False, False, False, True))
+"""What ends much is drawn seldom, so that there is something left to go wrong."""
 
 
 @dataclass
@@ -79,6 +81,7 @@ class MTakeover:
     run: str
     cause: str
     opened: float
+    action: str = ""
     state: str = "open"
     by: str = ""
     token: str = ""
@@ -168,8 +171,10 @@ class Machine(RuleBasedStateMachine):
         if row is not None:
             self.takeovers[row.id] = MTakeover(run, "high", row.opened_at)
 
-    @rule(which=WHICH, who=WHO)
-    def add_words(self, which: int, who: Principal) -> None:
+    @rule(which=WHICH, who=WHO, really=SELDOM)
+    def add_words(self, which: int, who: Principal, *, really: bool) -> None:
+        if not really:
+            return
         run = self.run_at(which)
         taken = self.do(self.store.inbox.follow_up(run, who, "and mind the gap"))
         assert taken is not self.runs[run].over
@@ -209,10 +214,10 @@ class Machine(RuleBasedStateMachine):
             item.state, item.by = "withdrawn", who.key
         self.attempt(self.store.decisions.withdraw(key, who), expected)
 
-    @rule(seconds=st.sampled_from((0.0, 1.0, 29.0, 61.0, 1799.0, 1801.0, 26_000.0, TAKEOVER_LIMIT_S)), keeps=st.booleans())
-    def pass_time(self, seconds: float, *, keeps: bool) -> None:
+    @rule(seconds=st.sampled_from((0.0, 1.0, 29.0, 61.0, 1799.0, 1801.0, 26_000.0, TAKEOVER_LIMIT_S)), loses=SELDOM)
+    def pass_time(self, seconds: float, *, loses: bool) -> None:
         self.clock.advance(seconds)
-        if keeps and self.do(self.store.lease.regain()):
+        if not loses and self.do(self.store.lease.regain()):
             self.lease_until = self.now + LEASE_S
 
     @rule()
@@ -241,7 +246,7 @@ class Machine(RuleBasedStateMachine):
         row = self.attempt(self.store.decisions.claim(key, who), expected)
         if row is None:
             return
-        assert (row.token if hasattr(row, "token") else row.claim_token)
+        assert row.token if hasattr(row, "token") else row.claim_token
         if mine:
             assert row.claim_token == item.token
             return
@@ -312,6 +317,8 @@ class Machine(RuleBasedStateMachine):
             expected = RunStopped
         elif self.paused:
             expected = RunPaused
+        elif any(one.action == item.action and one.state in {"open", "claimed"} for one in self.takeovers.values()):
+            expected = ApprovalNotValid  # it is with a person
         elif item.started or item.state in {"denied", "expired", "withdrawn"}:
             expected = AlreadyStarted
         elif item.state != "approved" or item.start_before <= self.now or item.epoch != run.epoch:
@@ -321,6 +328,23 @@ class Machine(RuleBasedStateMachine):
             item.started = True
             self.effects_until = max(self.effects_until, self.now + EFFECT_S)
 
+    @rule(which=WHICH, goes=st.booleans())
+    def ask_and_approve(self, which: int, *, goes: bool) -> None:
+        """The usual way, so that there is much that can go wrong after it."""
+        asked = len(self.approvals)
+        self.ask(which, 1)
+        if len(self.approvals) > asked:
+            self.vote(0, DECIDERS[0], "approve")
+            if goes:
+                self.start(0)
+
+    @precondition(lambda self: self.takeovers)
+    @rule(which=WHICH)
+    def claim_and_close(self, which: int) -> None:
+        """The usual way of a takeover."""
+        self.claim(which, DECIDERS[1])
+        self.close(which, DECIDERS[1], "done", is_right=True)
+
     @rule(which=WHICH, outcome=st.sampled_from((Outcome.SUCCEEDED, Outcome.FAILED)))
     def finish_action(self, which: int, outcome: Outcome) -> None:
         _, item = self.approval_at(which)
@@ -329,21 +353,25 @@ class Machine(RuleBasedStateMachine):
             self.do(self.store.journal.commit(item.run, (done,), Fact()))
             item.ended = True
 
-    @rule(which=WHICH)
-    def stop(self, which: int) -> None:
+    @rule(which=WHICH, really=SELDOM)
+    def stop(self, which: int, *, really: bool) -> None:
+        if not really:
+            return
         run = self.run_at(which)
         stopped = self.do(self.store.control.stop(run, by="operator"))
         assert bool(stopped) is not self.runs[run].over
         self.runs[run].stopped = self.runs[run].stopped or bool(stopped)
 
-    @rule(kind=st.sampled_from(("pause", "resume")))
+    @rule(kind=st.sampled_from(("pause", "resume", "resume")))
     def pause_or_resume(self, kind: Any) -> None:  # noqa: ANN401
         self.do(self.store.control.write(kind, by="operator"))
         self.paused = kind == "pause"
 
-    @rule(which=WHICH)
-    def finish_run(self, which: int) -> None:
+    @rule(which=WHICH, really=SELDOM)
+    def finish_run(self, which: int, *, really: bool) -> None:
         """As the driver does: nothing may be in flight, and what still waits is closed in the same transaction."""
+        if not really:
+            return
         run = self.run_at(which)
         model = self.runs[run]
         flying = any(item.run == run and item.started and not item.ended for item in self.approvals.values())
@@ -400,7 +428,7 @@ class Machine(RuleBasedStateMachine):
                 self.do(self.store.journal.commit(item.run, events, Fact()))
                 self.withdrawn(item.run)
                 item.ended = True
-                self.takeovers[takeover] = MTakeover(item.run, "unknown", self.now)
+                self.takeovers[takeover] = MTakeover(item.run, "unknown", self.now, item.action)
 
     # -- what always holds ---------------------------------------------------------------------------------------
 
