@@ -72,6 +72,9 @@ class Caller:
                 cost = cost if isinstance(error, ModelUnavailable) else 0
             await box.commit([self._failure(box.state.run, call, error, cost, self._since(began))], Fact())
             return
+        except Exception:  # whatever it is: a call that stays open would leave its run waiting for ever
+            await box.commit([_failed(call, "INTERNAL", "", cost, self._since(began))], Fact())
+            raise
         try:
             await box.commit([settled, *events], Intention(epoch=box.state.epoch), blobs)
         except LeaseLost:

@@ -203,6 +203,15 @@ class ApprovalDelivered(Value):
     expires_at: float
 
 
+class ApprovalReminded(Value):
+    """Nobody has decided for a quarter of the time, or (escalated) for half of it."""
+
+    type: Literal["approval_reminded"] = "approval_reminded"
+    approval: str
+    at: float
+    escalated: bool = False
+
+
 class VoteCast(Value):
     """One entitled person said yes or no."""
 
@@ -344,6 +353,7 @@ Event = (
     | ActionResumed
     | ApprovalRequested
     | ApprovalDelivered
+    | ApprovalReminded
     | VoteCast
     | ApprovalDecided
     | DenialExplained

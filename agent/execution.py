@@ -46,8 +46,10 @@ class Executor:
         approval = state.approvals.get(item.approval)
         has_yes = item.phase == "approved" and approval is not None
         lapsed = has_yes and approval is not None and self._kit.clock.now() >= approval.start_before
-        if lapsed or not may_start(item.tier, rating.verdict, has_yes=has_yes):
+        gone = has_yes and approval is not None and not self._may_still_decide(state, approval.by)
+        if lapsed or gone or not may_start(item.tier, rating.verdict, has_yes=has_yes):
             because = "The yes lapsed before it could start." if lapsed else "Its risk is higher than it was."
+            because = "Who said yes may not decide any more." if gone else because
             await self._ask_again(box, item, rating, because)
             return
         tool = self._kit.registry.get(item.action.tool, worker_of(box.state, item.action.step))
@@ -87,6 +89,12 @@ class Executor:
         if finished.code == PreviewMismatch.code:
             events += await self._again_with_new_preview(box.state, item)
         await self._record(box, events, blobs)
+
+    def _may_still_decide(self, state: RunState, by: str) -> bool:
+        """Whether the policy still names who said yes (DESIGN.md §3.7); a terminal's own yes names nobody."""
+        assert state.task is not None  # noqa: S101  # a run without a task is no state
+        own = state.task.principal
+        return by in self._kit.policy().deciders(own.team) or (own.kind == "local" and by == own.key)
 
     async def _record(self, box: Box, events: list[ev.Event], blobs: dict[str, str]) -> None:
         """Write down what happened; it did happen, so a disk that is full for a while is waited for."""

@@ -167,6 +167,7 @@ class Planner:
     ) -> Sequence[ev.Event]:
         del call
         text = self._kit.redact(read_answer(reply))
+        self._caller.forget(state.run)
         status = RunStatus.COMPLETED if is_complete(state) else RunStatus.PARTIAL
         finished = ev.RunFinished(
             status=status, answer_blob=put_blob(blobs, text), summary=text[:SUMMARY_CHARACTERS]

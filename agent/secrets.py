@@ -27,7 +27,7 @@ _SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("Google key", re.compile(r"\bAIza[\w-]{35}|\bya29\.[\w-]{20,}|\bGOCSPX-[\w-]{20,}")),
     ("payment key", re.compile(r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|\bwhsec_[A-Za-z0-9+/=]{20,}")),
     ("package token", re.compile(r"\bnpm_[A-Za-z0-9]{36}|\bpypi-[\w-]{50,}")),
-    ("signed token", re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]{8,}")),
+    ("signed token", re.compile(r"\beyJ[\w-]{8,1024}+\.eyJ[\w-]{8,}+\.[\w-]{8,}")),
     (
         "password in an address",
         re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"]{1,100}:(?P<value>[^\s/@'\"]{3,200})@"),

@@ -295,6 +295,7 @@ def _step(state: RunState, event: ev.Event, at: float) -> RunState:  # noqa: C90
         case (
             ev.ApprovalRequested()
             | ev.ApprovalDelivered()
+            | ev.ApprovalReminded()
             | ev.VoteCast()
             | ev.ApprovalDecided()
             | ev.DenialExplained()
@@ -389,7 +390,12 @@ def _action(
 
 def _approval(
     state: RunState,
-    event: ev.ApprovalRequested | ev.ApprovalDelivered | ev.VoteCast | ev.ApprovalDecided | ev.DenialExplained,
+    event: ev.ApprovalRequested
+    | ev.ApprovalDelivered
+    | ev.ApprovalReminded
+    | ev.VoteCast
+    | ev.ApprovalDecided
+    | ev.DenialExplained,
 ) -> RunState:
     if isinstance(event, ev.ApprovalRequested):
         approval = Approval(
@@ -408,7 +414,7 @@ def _approval(
     match event:
         case ev.ApprovalDelivered():
             approval = _with(approval, expires_at=event.expires_at)
-        case ev.VoteCast():
+        case ev.ApprovalReminded() | ev.VoteCast():
             pass  # a vote alone changes nothing; the decision follows at quorum
         case ev.ApprovalDecided():
             withdraws_a_yes = approval.state is ApprovalState.APPROVED and event.state is ApprovalState.WITHDRAWN

@@ -152,11 +152,11 @@ def _actions(conn: sqlite3.Connection) -> dict[str, _Action]:
         match row["type"]:
             case "action_proposed":
                 made = event["action"]
-                name = str(made["arguments"].get("name", ""))
-                actions[made["id"]] = _Action(made["id"], made["tool"], name, bool(made["idempotent"]))
+                name = str(made.get("arguments", {}).get("name", ""))
+                actions[made["id"]] = _Action(made["id"], made["tool"], name, bool(made.get("idempotent")))
             case "action_started":
                 item = actions[event["action"]]
-                item.starts, item.phase, item.yes = item.starts + 1, "started", event["approval"]
+                item.starts, item.phase, item.yes = item.starts + 1, "started", event.get("approval", "")
             case "action_resumed":
                 item = actions[event["action"]]
                 item.resumes, item.phase = item.resumes + 1, "resumed"
@@ -190,7 +190,8 @@ def _effects(conn: sqlite3.Connection, evidence: Evidence) -> Iterator[str]:
     by_name: dict[str, list[_Action]] = {}
     for item in mine:
         by_name.setdefault(item.name, []).append(item)
-    for name in (evidence.wanted or frozenset()) ^ (happened.keys() if evidence.wanted is not None else set()):
+    told_before = evidence.wanted if evidence.wanted is not None else frozenset(happened)
+    for name in told_before ^ happened.keys():
         yield f"effect {name} {'was never allowed' if name in happened else 'is missing'}"
     for name in happened.keys() - by_name.keys():
         yield f"effect {name} happened without an action in the journal"
@@ -227,18 +228,21 @@ def _starts(items: Sequence[_Action]) -> Iterator[str]:
 
 def _decisions(conn: sqlite3.Connection) -> Iterator[str]:
     decided: dict[str, list[str]] = {}
-    asked: set[str] = set()
+    asked: dict[str, str] = {}
     consumed: Counter[str] = Counter()
     for row in conn.execute("SELECT type, payload FROM events ORDER BY run, seq"):
         event: Json = json.loads(row["payload"])
+        approval = str(event.get("approval") or "")
         if row["type"] == "approval_requested":
-            asked.add(event["approval"])
+            asked[approval] = event["digest"]
         elif row["type"] == "approval_decided":
-            decided.setdefault(event["approval"], []).append(event["state"])
-        elif row["type"] == "action_started" and event["approval"]:
-            consumed[event["approval"]] += 1
-            if decided.get(event["approval"], [])[-1:] != ["approved"]:
-                yield f"approval {event['approval']} was used while {decided.get(event['approval'])}"
+            decided.setdefault(approval, []).append(event["state"])
+        elif row["type"] == "action_started" and approval:
+            consumed[approval] += 1
+            if decided.get(approval, [])[-1:] != ["approved"]:
+                yield f"approval {approval} was used while {decided.get(approval)}"
+            if asked.get(approval) != event["digest"]:
+                yield f"approval {approval} was given to another call than the one that started"
     for approval in asked:
         states = decided.get(approval, [])
         if len(states) != 1 and states != ["approved", "withdrawn"]:
@@ -246,12 +250,16 @@ def _decisions(conn: sqlite3.Connection) -> Iterator[str]:
         if consumed[approval] > 1 or (consumed[approval] and states != ["approved"]):
             yield f"approval {approval} was used {consumed[approval]} times, decided {states}"
     for row in conn.execute("SELECT * FROM approvals"):
-        if row["state"] != (decided.get(row["id"]) or ["pending"])[-1]:
-            yield f"approval {row['id']} is {row['state']} in its row and {decided.get(row['id'])} in the journal"
-        if bool(row["consumed_at"]) != bool(consumed[row["id"]]):
-            yield f"approval {row['id']}: its row and the journal differ on whether it was used"
-        if row["state"] == "expired" and row["decided_at"] < row["expires_at"]:
-            yield f"approval {row['id']} expired {row['expires_at'] - row['decided_at']:.1f} s too early"
+        yield from _approval(row, decided.get(row["id"]) or ["pending"], consumed[row["id"]])
+
+
+def _approval(row: sqlite3.Row, states: Sequence[str], consumed: int) -> Iterator[str]:
+    if row["state"] != states[-1]:
+        yield f"approval {row['id']} is {row['state']} in its row and {states} in the journal"
+    if bool(row["consumed_at"]) != bool(consumed):
+        yield f"approval {row['id']}: its row and the journal differ on whether it was used"
+    if row["state"] == "expired" and row["decided_at"] < row["expires_at"]:
+        yield f"approval {row['id']} expired {row['expires_at'] - row['decided_at']:.1f} s too early"
 
 
 def _messages(conn: sqlite3.Connection, evidence: Evidence) -> Iterator[str]:
@@ -271,6 +279,11 @@ def _messages(conn: sqlite3.Connection, evidence: Evidence) -> Iterator[str]:
         for message in standing.get(key, ()):
             if (message["channel"], message["ts"]) != (row["channel"], row["ts"]):
                 yield f"message {key} stands at {message['ts']}, its row says {row['ts']}"
+    yield from _words(conn, standing)
+
+
+def _words(conn: sqlite3.Connection, standing: Mapping[str, Sequence[Json]]) -> Iterator[str]:
+    """Whether what people read is what the database says."""
     for table, kind, says in (
         ("approvals", "card", CARD_SAYS),
         ("takeovers", "takeover", PACKET_SAYS),
@@ -287,6 +300,6 @@ def _messages(conn: sqlite3.Connection, evidence: Evidence) -> Iterator[str]:
 
 
 def _key(message: Json) -> str:
-    metadata = message.get("metadata") or {}
-    found: Json = json.loads(metadata) if isinstance(metadata, str) else metadata
+    metadata: Any = message.get("metadata") or {}
+    found: Any = json.loads(metadata) if isinstance(metadata, str) else metadata
     return str(found.get("event_payload", {}).get("key", ""))

@@ -34,6 +34,7 @@ import bot.posting
 import storage.database
 import storage.journal
 from agent.clock import SystemClock
+from agent.policy import Policy
 from agent.sandbox.none import NoSandbox
 from agent.tools.base import Tool
 from agent.tools.registry import default_tools
@@ -135,7 +136,7 @@ def live(order: Json, pipe: int) -> None:
         PLANTS[order["plant"]]()
     try:
         asyncio.run(_serve(trap, clock, Settings(**order["settings"])))
-    except BaseException as error:  # noqa: BLE001  # whatever it is, the harness must hear it
+    except BaseException as error:  # whatever it is, the harness must hear it
         trap.tell(failed=f"{type(error).__name__}: {error}"[:300])
         raise
     finally:
@@ -157,22 +158,38 @@ def _put_up(trap: Trap, order: Json) -> None:
     _around_tools(trap, tools)
     real = composition.load_policy
 
+    def policy(source: Path | None = None) -> Policy:
+        return with_rules(real(source))
+
     async def no_sandbox() -> NoSandbox:
         return NoSandbox("Nothing here runs code.")
 
-    vars(composition).update(
-        default_tools=lambda: tools, choose=no_sandbox, load_policy=lambda source=None: with_rules(real(source))
+    _replace(
+        composition,
+        default_tools=lambda: tools,
+        choose=no_sandbox,
+        load_policy=policy,
     )
+
+
+def _replace(target: Any, **new: object) -> None:  # noqa: ANN401  # a module or a class
+    """Put other things in the place of what a module or class has."""
+    for name, value in new.items():
+        setattr(target, name, value)
 
 
 def _hasten() -> None:
     """Slack's rates are proven elsewhere; here each point would wait for them."""
-    vars(bot.deadlines).update(SWEEP_EVERY_S=0.1)
+    _replace(bot.deadlines, SWEEP_EVERY_S=0.1)
     # The scheduler reads the machine's own clock, which does not jump at a restart as the harness's does.
     real = SystemClock()
-    setattr(bot.deadlines.Deadlines, "_at", lambda _, delay: datetime.fromtimestamp(real.transport() + delay, tz=UTC))  # noqa: B010, E501
-    vars(bot.delivery).update(PROGRESS_EVERY_S=0.02, SOON_S=0.02)
-    vars(bot.posting).update(POST_BURST=1000, UPDATES_A_MINUTE=10_000)
+
+    def at(_: object, delay: float) -> datetime:
+        return datetime.fromtimestamp(real.transport() + delay, tz=UTC)
+
+    _replace(bot.deadlines.Deadlines, _at=at)
+    _replace(bot.delivery, PROGRESS_EVERY_S=0.02, SOON_S=0.02)
+    _replace(bot.posting, POST_BURST=1000, UPDATES_A_MINUTE=10_000)
 
 
 def _around_appends(trap: Trap) -> None:
@@ -187,7 +204,7 @@ def _around_appends(trap: Trap) -> None:
 
     for name, module in tuple(sys.modules.items()):
         if name.startswith("storage.") and vars(module).get("append") is real:
-            vars(module).update(append=append)
+            _replace(module, append=append)
 
 
 def _around_commits(trap: Trap) -> None:
@@ -217,30 +234,32 @@ def _around_commits(trap: Trap) -> None:
         def connect(self, *args: Any, **kwargs: Any) -> sqlite3.Connection:  # noqa: ANN401  # as the real one
             return sqlite3.connect(*args, factory=Watched, **kwargs)
 
-    vars(storage.database).update(sqlite3=Sqlite())
+    _replace(storage.database, sqlite3=Sqlite())
 
 
 def _around_slack(trap: Trap) -> None:
-    real = AsyncWebClient.api_call
+    slack: Any = AsyncWebClient  # the SDK types its methods only in part
+    real = slack.api_call
 
-    async def api_call(self: AsyncWebClient, api_method: str, **kwargs: Any) -> Any:  # noqa: ANN401  # as the real one
+    async def api_call(self: Any, api_method: str, **kwargs: Any) -> Any:  # noqa: ANN401  # as the real one
         kind = POSTS.get(api_method) or ("other" if api_method in OTHERS else "")
         if not kind:
             return await real(self, api_method, **kwargs)
-        metadata = (kwargs.get("json") or kwargs.get("params") or {}).get("metadata")
+        body: Any = kwargs.get("json") or kwargs.get("params") or {}
+        metadata: Any = body.get("metadata")
         label = f"{api_method} {_key_of(metadata)}".strip()
         return await trap.around(real, kind, label)(self, api_method, **kwargs)
 
-    setattr(AsyncWebClient, "api_call", api_call)  # noqa: B010  # a method is replaced, which types do not foresee
+    _replace(AsyncWebClient, api_call=api_call)
     acknowledge = AsyncBaseSocketModeClient.send_socket_mode_response
-    setattr(AsyncBaseSocketModeClient, "send_socket_mode_response", trap.around(acknowledge, "ack", "ack"))  # noqa: B010
+    _replace(AsyncBaseSocketModeClient, send_socket_mode_response=trap.around(acknowledge, "ack", "ack"))
 
 
 def _key_of(metadata: Any) -> str:  # noqa: ANN401  # JSON, or its text
-    found = json.loads(metadata) if isinstance(metadata, str) else metadata or {}
+    found: Any = json.loads(metadata) if isinstance(metadata, str) else metadata or {}
     return str(found.get("event_payload", {}).get("key", "")).partition(":")[0]
 
 
 def _around_tools(trap: Trap, tools: tuple[Tool[Any], ...]) -> None:
     for tool in tools:
-        setattr(tool, "run", trap.around(tool.run, "tool", tool.name))  # noqa: B010  # as above
+        _replace(tool, run=trap.around(tool.run, "tool", tool.name))

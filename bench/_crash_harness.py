@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,11 @@ from simulator.server import Simulator
 
 PATIENCE_S = 25.0
 TIMING = Timing(ack=1.0, redeliver=0.2, redeliveries=100)
+SECOND = tuple(
+    (kind, moment) for kind in ("append", "commit", "post", "update", "tool") for moment in ("before", "after")
+)
+SOON = 8
+"""A second kill comes at one of so many first instants of its kind."""
 Json = dict[str, Any]
 Point = tuple[str, str, int, str]
 """Kind, before or after, its number among its kind, and what it was."""
@@ -33,6 +38,7 @@ class Verdict:
 
     point: Point | None
     reached: bool = False
+    deaths: int = 0
     problems: list[str] = field(default_factory=list[str])
     points: list[Point] = field(default_factory=list[Point])
     seconds: float = 0.0
@@ -54,9 +60,10 @@ class Life:
 class Harness:
     """Plays one point after the other."""
 
-    def __init__(self, zygote: Zygote, folder: Path, *, plant: str, keep: Path | None) -> None:
+    def __init__(self, zygote: Zygote, folder: Path, *, plant: str, keep: Path | None, is_twice: bool = False) -> None:
         self._zygote, self._folder, self._plant, self._keep = zygote, folder, plant, keep
         self._count = 0
+        self._is_twice = is_twice
         self._runbooks = folder / "runbooks.toml"
         self._runbooks.write_text(RUNBOOKS, encoding="utf-8")
         self._project = folder / "project"
@@ -71,6 +78,7 @@ class Harness:
         async with self.life(folder, SCENARIO, verdict, point) as life:
             await life.people.ask()
             await life.people.see_it_through()
+        verdict.deaths = life.keeper.deaths
         verdict.reached, verdict.points = bool(life.keeper.killed_at), life.keeper.points
         await self.judge(life, folder, verdict, SCENARIO)
         verdict.seconds = asyncio.get_running_loop().time() - began
@@ -83,14 +91,16 @@ class Harness:
         asks: Sequence[Ask],
         verdict: Verdict,
         point: Point | None,
+        *,
         patience_s: float = PATIENCE_S,
         approvers: Sequence[str] = ("U0OMAR", "U0INES"),
-    ) -> AsyncIterator[Life]:
+    ) -> AsyncGenerator[Life]:
         """A fresh workspace with a bot that is up; what takes too long is noted in the verdict, and ends it."""
         async with await Simulator.start(rates=False, timing=TIMING) as simulator, Driver(simulator.url) as driver:
             page = Page(folder / "page")
             people = People(driver, asks, folder / "data" / "secondkey.db", folder / "effects", page)
-            keeper = Keeper(self._zygote, self._order(folder, simulator.api_url, point, approvers))
+            order = self._order(folder, simulator.api_url, point, approvers)
+            keeper = Keeper(self._zygote, order, self._second() if point and self._is_twice else None)
             hire(simulator, approvers)
             watch = asyncio.create_task(keeper.keep_up())
             try:
@@ -131,6 +141,11 @@ class Harness:
             shutil.copytree(
                 folder, self._keep / "-".join(map(str, (verdict.point or ("none",))[:3])), dirs_exist_ok=True
             )
+
+    def _second(self) -> Point:
+        """Where the successor is killed in its turn: while it recovers, or soon after."""
+        kind, moment = SECOND[self._count % len(SECOND)]
+        return kind, moment, 1 + self._count // len(SECOND) % SOON, "the successor"
 
     def new_folder(self) -> Path:
         """A folder for one life."""
@@ -181,9 +196,12 @@ def hire(simulator: Simulator, people: Sequence[str]) -> None:
 class Keeper:
     """Starts the bot, and another whenever one is gone."""
 
-    def __init__(self, zygote: Zygote, order: Json) -> None:
-        self._zygote, self._order = zygote, order
+    def __init__(self, zygote: Zygote, order: Json, second: Point | None = None) -> None:
+        self._zygote = zygote
+        self._order: Json = order
+        self._second = second
         self._bot: Bot | None = None
+        self.deaths = 0
         self._begun = asyncio.Event()
         self.killed_at = ""
         self.trouble = ""
@@ -198,12 +216,13 @@ class Keeper:
             self.bots += 1
             await bot.gone.wait()
             self.killed_at = self.killed_at or bot.killed_at
+            self.deaths += bool(bot.killed_at)
             if bot.failed:
                 self.trouble = f"(a bot failed: {bot.failed})"
                 await asyncio.sleep(0.5)
-            self._order = self._order | {
-                "generation": self._order["generation"] + 1, "kill": None, "records": False
-            }  # fmt: skip
+            second, self._second = self._second, None
+            self._order["generation"] += 1
+            self._order |= {"kill": list(second) if second else None, "records": False}
 
     async def first_ready(self) -> None:
         """Wait until the first bot is up, or gone."""

@@ -35,7 +35,9 @@ async def storm(harness: Harness, approvals: int, crowd: int) -> Storm:
     people = [OMAR, INES, *(f"U1P{number:03}" for number in range(crowd - 2))]
     result = Storm(Verdict(None), Counter())
     folder = harness.new_folder()
-    async with harness.life(folder, asks, result.verdict, ("none", "", 0, ""), PATIENCE_S, people) as life:
+    async with harness.life(
+        folder, asks, result.verdict, ("none", "", 0, ""), patience_s=PATIENCE_S, approvers=people
+    ) as life:
         await life.people.ask()
         await life.driver.wait_for_push(lambda _: len(_cards(life)) == approvals, timeout=PATIENCE_S)
         await _blow(life, people, result)

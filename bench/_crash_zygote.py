@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -86,10 +87,8 @@ class Bot:
     async def kill(self) -> None:
         """End it as a power cut would; returns when it is gone."""
         if self.pid and not self.gone.is_set():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         await self.gone.wait()
 
 

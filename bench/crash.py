@@ -1,4 +1,4 @@
-"""Kill the real bot at every journal append and every effect, restart it, finish, and check that nothing is lost or doubled.
+"""Kill the real bot at every append and every effect, restart it, finish, check that nothing is lost or doubled.
 
 Each point is a bot of its own, forked from a process that has only imported, in a workspace of its own. A scenario
 with low, medium (approved, denied, expired) and high actions is played; the bot gets SIGKILL at one instant, is started
@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="every k-th point only, at most 45 s")
     parser.add_argument("--only", default="", help="kinds to try, such as tool,post (default: all)")
     parser.add_argument("--points", type=int, default=0, help="at most so many points, evenly spread")
+    parser.add_argument("--twice", action="store_true", help="kill the successor, too, while it recovers or soon after")
     parser.add_argument("--at", default="", help="one point only, such as tool:after:3")
     parser.add_argument("--plant", default="", choices=["", *PLANTS], help="put a known bug in; it must be found")
     parser.add_argument("--keep", type=Path, help="keep the folders of points that went wrong here")
@@ -51,7 +52,7 @@ async def _matrix(zygote: Zygote, arguments: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     began = loop.time()
     with tempfile.TemporaryDirectory(prefix="secondkey-crash-") as name:
-        harness = Harness(zygote, Path(name), plant=arguments.plant, keep=arguments.keep)
+        harness = Harness(zygote, Path(name), plant=arguments.plant, keep=arguments.keep, is_twice=arguments.twice)
         whole = await harness.play(None)
         kinds = [kind for kind in str(arguments.only).split(",") if kind]
         points = [point for point in whole.points if not kinds or point[0] in kinds]
@@ -123,13 +124,14 @@ def _tell(verdicts: Sequence[Verdict], of: int, step: int, seconds: float) -> in
     times = sorted(verdict.seconds for verdict in tried) or [0.0]
     killed = sum(verdict.reached for verdict in tried)
     notes = [
-        f"k = {step}: every {step}. of {of} points; {seconds:.0f} s in all, a point {times[len(times) // 2]:.2f} s (median), "
-        f"{LANES} at a time.",
+        f"k = {step}: every {step}. of {of} points, {LANES} at a time; {seconds:.0f} s in all.",
+        f"A point takes {times[len(times) // 2]:.2f} s (median).",
         "not killed: the process did less this time, so that the instant did not come.",
         "unknown: the kill left an action of which nobody knew whether it happened; a person was asked.",
     ]
     figures = {
         "points": killed,
+        "kills": sum(verdict.deaths for verdict in tried),
         "not_reached": len(tried) - killed,
         "of": of,
         "k": step,

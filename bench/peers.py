@@ -51,13 +51,13 @@ class Contender:
     arguments: tuple[str, ...] = ()
     environment: str = ""
     """Whose packages it needs; empty for our own."""
-    sizes: Sizes = Sizes(150, 500, 40)
-    quick: Sizes = Sizes(15, 30, 5)
+    sizes: Sizes = Sizes(100, 500, 40)
+    quick: Sizes = Sizes(10, 20, 4)
     is_peer: bool = False
 
 
-_OURS = Sizes(300, 2_000, 1_100)
-_OURS_QUICK = Sizes(40, 150, 40)
+_OURS = Sizes(200, 1_000, 600)
+_OURS_QUICK = Sizes(20, 80, 20)
 CONTENDERS = (
     Contender("floor", "hand-written sqlite3", "with_sqlite3", sizes=_OURS, quick=_OURS_QUICK),
     Contender("floor_group_commit", "the same, group commit", "with_group_commit", sizes=_OURS, quick=_OURS_QUICK),
@@ -68,7 +68,7 @@ CONTENDERS = (
     ),
     Contender(
         "ours_function_model", "Second Key, FunctionModel", "with_ours", ("--planner=function",),
-        sizes=Sizes(150, 500, 100), quick=Sizes(15, 60, 10),
+        sizes=Sizes(100, 500, 100), quick=Sizes(10, 20, 4),
     ),
     Contender(
         "ours_telemetry", "Second Key, runbook, spans", "with_ours", ("--planner=runbook", "--telemetry"),

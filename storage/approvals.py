@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeVar
 
 from agent.domain import ApprovalState, Principal, Tier
 from agent.errors import AlreadyDecided, DecisionError, NotEntitled, OwnRequest, UnknownSubject
-from agent.events import ApprovalDecided, ApprovalDelivered, DenialExplained, Event, VoteCast
+from agent.events import ApprovalDecided, ApprovalDelivered, ApprovalReminded, DenialExplained, Event, VoteCast
 from agent.ports import Clock, Ids
 from storage.audit import refused
 from storage.database import Database, Tx
@@ -124,8 +124,11 @@ class ApprovalDecisions:
         return await self._db.write(write)
 
     async def expire_due(self, now: float, limit: int = 500) -> int:
-        """One batch of the sweep: what is due expires, and waits for a denial's reason end; returns how many did."""
-        if not self._db.read(lambda conn: conn.execute(_ANY_DUE, (now, now)).fetchone()):
+        """One batch of the sweep: what is due expires, is reminded of or escalated, and waits for a reason end.
+
+        Returns how many there were.
+        """
+        if not self._db.read(lambda conn: conn.execute(_ANY_DUE, (now, now, now)).fetchone()):
             return 0
 
         def write(tx: Tx) -> int:
@@ -134,6 +137,8 @@ class ApprovalDecisions:
                 due.append((run, ApprovalDecided(approval=approval, state=ApprovalState.EXPIRED, at=now)))
             for approval, run in tx.conn.execute(_UNEXPLAINED, (now, limit - len(due))):
                 due.append((run, DenialExplained(approval=approval)))
+            for approval, run, reminded_at in tx.conn.execute(_UNANSWERED, (now, now, limit - len(due))):
+                due.append((run, ApprovalReminded(approval=approval, at=now, escalated=reminded_at is not None)))
             by_run: dict[str, list[Event]] = {}
             for run, event in due:
                 by_run.setdefault(run, []).append(event)
@@ -195,10 +200,15 @@ class ApprovalDecisions:
 _EXPIRED = """SELECT id, run FROM approvals WHERE state = 'pending' AND expires_at <= ? ORDER BY expires_at LIMIT ?"""
 _UNEXPLAINED = """SELECT id, run FROM approvals WHERE reason_until IS NOT NULL AND reason_until <= ?
   ORDER BY reason_until LIMIT ?"""
+_UNANSWERED = """SELECT id, run, reminded_at FROM approvals
+  WHERE remind_at IS NOT NULL AND remind_at <= ? AND expires_at > ?
+  ORDER BY remind_at LIMIT ?"""
 _ANY_DUE = """SELECT 1 WHERE EXISTS (SELECT 1 FROM approvals WHERE state = 'pending' AND expires_at <= ?)
-  OR EXISTS (SELECT 1 FROM approvals WHERE reason_until IS NOT NULL AND reason_until <= ?)"""
+  OR EXISTS (SELECT 1 FROM approvals WHERE reason_until IS NOT NULL AND reason_until <= ?)
+  OR EXISTS (SELECT 1 FROM approvals WHERE remind_at IS NOT NULL AND remind_at <= ?)"""
 _NEXT = """SELECT min(at) FROM (
   SELECT min(expires_at) AS at FROM approvals WHERE state = 'pending'
+  UNION ALL SELECT min(remind_at) FROM approvals WHERE remind_at IS NOT NULL
   UNION ALL SELECT min(reason_until) FROM approvals WHERE reason_until IS NOT NULL
   UNION ALL SELECT min(next_at) FROM takeovers WHERE next_at IS NOT NULL)"""
 

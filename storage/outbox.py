@@ -8,7 +8,14 @@ from storage.database import Database
 
 _COLUMNS = """message_key, run, lane, wanted, sent, team, channel, ts, thread_ts, attempts, next_at, error, created_at,
   wanted_at"""
-_KINDS = {"card": "approval", "takeover": "takeover", "progress": "progress", "answer": "answer"}
+_KINDS = {
+    "card": "approval",
+    "takeover": "takeover",
+    "reminder": "reminder",
+    "escalation": "reminder",
+    "progress": "progress",
+    "answer": "answer",
+}
 LANES = ("decision", "card", "takeover", "progress")
 
 

@@ -9,6 +9,8 @@ from agent.domain import ApprovalState, Outcome
 from agent.errors import AlreadyDecided, AlreadyStarted, JournalError
 from storage.working import LANE_CARD, LANE_DECISION, Working
 
+#: Shares of an approval's time after which it is reminded of and escalated.
+REMIND_AT, ESCALATE_AT = 0.25, 0.5
 #: A card whose deadline moves by less is not worth an update of its own.
 _VISIBLE_MOVE_S = 30.0
 _OUTCOME_OF = {
@@ -25,9 +27,10 @@ def approval_requested(work: Working, event: ev.ApprovalRequested, seq: int) -> 
     item = work.action(event.action)
     work.tx.conn.execute(
         "INSERT INTO approvals VALUES "
-        "(?, ?, ?, ?, ?, 'pending', ?, ?, ?, NULL, NULL, '', '', NULL, NULL, NULL, ?, ?, 0, ?)",
+        "(?, ?, ?, ?, ?, 'pending', ?, ?, ?, NULL, NULL, '', '', NULL, NULL, NULL, ?, ?, 0, ?, NULL, NULL, ?)",
         (event.approval, work.id, event.action, event.digest, event.epoch, event.created_at, event.expires_at,
-         event.timeout_s, event.quorum, json.dumps(event.deciders, separators=(",", ":")), event.because),
+         event.timeout_s, event.quorum, json.dumps(event.deciders, separators=(",", ":")), event.because,
+         event.created_at + REMIND_AT * event.timeout_s),
     )  # fmt: skip
     work.reopen(item, "asked")
     item.approval = event.approval
@@ -51,11 +54,28 @@ def approval_delivered(work: Working, event: ev.ApprovalDelivered, seq: int) -> 
     del seq
     expires_at = _approval(work, event.approval)[4]
     work.tx.conn.execute(
-        "UPDATE approvals SET delivered_at = ?, expires_at = ? WHERE id = ?",
-        (event.delivered_at, event.expires_at, event.approval),
+        "UPDATE approvals SET delivered_at = ?, expires_at = ?, remind_at = CASE WHEN reminded_at IS NULL "
+        "THEN ? - timeout_s * ? ELSE remind_at END WHERE id = ?",
+        (event.delivered_at, event.expires_at, event.expires_at, 1 - REMIND_AT, event.approval),
     )
     if abs(event.expires_at - expires_at) > _VISIBLE_MOVE_S:
         work.bump(f"card:{event.approval}", LANE_DECISION)
+    work.tx.signal("deadline")
+
+
+def approval_reminded(work: Working, event: ev.ApprovalReminded, seq: int) -> None:
+    """The card says how long it has waited, and a word in its thread tells those who may decide."""
+    del seq
+    _approval(work, event.approval)
+    next_at = "NULL" if event.escalated else "expires_at - timeout_s * ?"
+    values = () if event.escalated else (1 - ESCALATE_AT,)
+    column = "escalated_at" if event.escalated else "reminded_at"
+    work.tx.conn.execute(
+        f"UPDATE approvals SET {column} = ?, remind_at = {next_at} WHERE id = ?",  # noqa: S608  # of constants only
+        (event.at, *values, event.approval),
+    )
+    work.bump(f"card:{event.approval}", LANE_DECISION)
+    work.bump(f"{'escalation' if event.escalated else 'reminder'}:{event.approval}", LANE_CARD)
     work.tx.signal("deadline")
 
 
@@ -80,7 +100,7 @@ def approval_decided(work: Working, event: ev.ApprovalDecided, seq: int) -> None
         raise AlreadyStarted
     work.tx.conn.execute(
         "UPDATE approvals SET state = ?, decided_at = ?, decided_by = ?, reason = ?, start_before = ?, "
-        "reason_until = ?, self_approved = ? WHERE id = ?",
+        "reason_until = ?, self_approved = ?, remind_at = NULL WHERE id = ?",
         (event.state, event.at, event.by, event.reason, event.start_before or None, event.reason_until or None,
          event.self_approved, event.approval),
     )  # fmt: skip

@@ -27,7 +27,14 @@ AFTER_THE_END = (
     ev.TakeoverClosed,
     ev.StopRequested,
 )
-_QUIET = (ev.ModelCallStarted, ev.ModelCallFinished, ev.ModelCallFailed, ev.VoteCast, ev.ApprovalDelivered)
+_QUIET = (
+    ev.ModelCallStarted,
+    ev.ModelCallFinished,
+    ev.ModelCallFailed,
+    ev.VoteCast,
+    ev.ApprovalDelivered,
+    ev.ApprovalReminded,
+)
 
 
 def project(work: Working, event: ev.Event, seq: int) -> None:
@@ -191,6 +198,7 @@ _TABLE: dict[type[ev.Event], Callable[[Working, Any, int], None]] = {
     ev.ActionResumed: _action_resumed,
     ev.ApprovalRequested: approvals.approval_requested,
     ev.ApprovalDelivered: approvals.approval_delivered,
+    ev.ApprovalReminded: approvals.approval_reminded,
     ev.VoteCast: approvals.vote_cast,
     ev.ApprovalDecided: approvals.approval_decided,
     ev.DenialExplained: approvals.denial_explained,

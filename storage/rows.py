@@ -12,7 +12,8 @@ from agent.domain import Tier
 _APPROVAL = """SELECT a.id, a.run, a.action, c.tool, c.tier, a.digest, a.epoch, a.state, a.created_at, a.expires_at,
   a.timeout_s, coalesce(a.delivered_at, 0.0), coalesce(a.decided_at, 0.0), a.decided_by, a.reason,
   coalesce(a.start_before, 0.0), coalesce(a.reason_until, 0.0), coalesce(a.consumed_at, 0.0), a.quorum, a.self_approved,
-  a.because, r.requester, r.team, a.deciders_json FROM approvals a JOIN actions c ON c.run = a.run AND c.id = a.action
+  a.because, coalesce(a.reminded_at, 0.0), coalesce(a.escalated_at, 0.0), r.requester, r.team, a.deciders_json
+  FROM approvals a JOIN actions c ON c.run = a.run AND c.id = a.action
   JOIN runs r ON r.id = a.run"""
 _TAKEOVER = """SELECT t.id, t.run, t.action, c.tool, t.state, t.cause, t.opened_at, t.give_up_at, t.claimed_by,
   t.claim_token, coalesce(t.claimed_at, 0.0), coalesce(t.claim_until, 0.0), coalesce(t.reminded_at, 0.0),
@@ -46,6 +47,8 @@ class ApprovalRow:
     quorum: int
     self_approved: bool
     because: str
+    reminded_at: float
+    escalated_at: float
     requester: str
     team: str
     deciders: tuple[str, ...]
@@ -94,7 +97,7 @@ def _approval(*row: Any) -> ApprovalRow:  # noqa: ANN401  # the columns are the 
     values = list(row)
     values[4] = Tier(row[4] or Tier.HIGH)
     values[19] = bool(row[19])
-    values[23] = tuple(json.loads(row[23]))
+    values[25] = tuple(json.loads(row[25]))
     return ApprovalRow(*values)
 
 

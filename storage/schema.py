@@ -58,11 +58,12 @@ _FIRST = (
       state TEXT NOT NULL, created_at REAL NOT NULL, expires_at REAL NOT NULL, timeout_s REAL NOT NULL,
       delivered_at REAL, decided_at REAL, decided_by TEXT NOT NULL, reason TEXT NOT NULL, start_before REAL,
       reason_until REAL, consumed_at REAL, quorum INTEGER NOT NULL, deciders_json TEXT NOT NULL,
-      self_approved INTEGER NOT NULL, because TEXT NOT NULL
+      self_approved INTEGER NOT NULL, because TEXT NOT NULL, reminded_at REAL, escalated_at REAL, remind_at REAL
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX actions_open ON actions(run) WHERE phase IN ('proposed', 'allowed', 'approved')",
     "CREATE INDEX approvals_run ON approvals(run)",
     "CREATE INDEX approvals_deadline ON approvals(expires_at) WHERE state = 'pending'",
+    "CREATE INDEX approvals_remind ON approvals(remind_at) WHERE remind_at IS NOT NULL",
     "CREATE INDEX approvals_reason ON approvals(reason_until) WHERE reason_until IS NOT NULL",
     """CREATE TABLE votes (
       approval TEXT NOT NULL, principal TEXT NOT NULL, vote TEXT NOT NULL, at REAL NOT NULL,

@@ -173,14 +173,28 @@ class Working:
             at = tx.transport
             rows: list[tuple[object, ...]] = []
             for key, lane in self.messages.items():
-                in_thread = key.startswith(("progress:", "answer:"))
-                channel, thread = (run.channel, run.thread_ts) if in_thread else ("", "")
+                channel, thread = self._place(key)
+                if channel is None:
+                    continue
                 rows.append((key, run.id, lane, run.team, channel, thread, at, at))
             insert_many(conn, _BUMP, _BUMP_ROW, rows)
             if self.messages:
                 tx.signal("outbox")
         if not self.by_driver:  # the driver knows what it wrote; everybody else's writing wakes it
             tx.signal("run", run.id)
+
+    def _place(self, key: str) -> tuple[str | None, str]:
+        """Channel and thread of a message; no channel when there is nowhere for it to stand."""
+        kind, _, subject = key.partition(":")
+        if kind in {"progress", "answer"}:
+            return self.live.channel, self.live.thread_ts
+        if kind not in {"reminder", "escalation"}:
+            return "", ""  # the configuration's, when it is sent
+        card = self.tx.conn.execute(
+            "SELECT channel, ts FROM outbox WHERE message_key = ? AND ts <> '' AND instr(ts, ',') = 0",
+            (f"card:{subject}",),
+        ).fetchone()
+        return card or (None, "")
 
     def add_run(self, row: RunRow, *, task: str, parent: str, title: str, trace_id: str, span_id: str) -> None:
         """Insert the run's row; what stands in it from the start never changes."""

@@ -20,6 +20,8 @@ _LIMITS = ("--nproc=64", "--as=1073741824", "--fsize=67108864", "--nofile=256", 
 _TMP_BYTES = 67_108_864
 _MOUNT = "/workspace"
 _ROOT_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+#: Below /usr, but no part of the system: container images keep the application itself there, secrets and all.
+_NOT_SYSTEM = ("/usr/src", "/usr/local/src", "/usr/local/etc")
 _CHUNK = 65_536
 #: How long the streams may take to close once everything was killed, seconds.
 _DRAIN_S = 5.0
@@ -109,6 +111,9 @@ class Bubblewrap:
             words += ["--disable-userns"]
         words += ["--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--hostname", "sbx"]
         words += ["--ro-bind", "/usr", "/usr", *_root_folders()]
+        for folder in _NOT_SYSTEM:
+            if Path(folder).is_dir():
+                words += ["--tmpfs", folder]
         for folder in call.read_only:
             words += ["--ro-bind", str(folder), str(folder)]
         if not self._masked_proc:

@@ -63,6 +63,9 @@ class ApplyChanges(Tool[ApplyArguments]):
             undecidable.append("The diff is too long to be read by a person.")
         if "touches_credentials" not in flags and find_secret(_added_lines(diff.text)):
             flags.append("touches_credentials")
+        unreadable = [one.path for one in diff.changes if one.binary and one.after is not None]
+        if unreadable:
+            undecidable.append(f"What is new in {unreadable[0][:100]} is not text, so nobody can read it here.")
         if diff.conflicts:
             undecidable.append("The project has moved since it was copied.")
         return Facts(

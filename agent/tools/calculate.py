@@ -18,6 +18,7 @@ from agent.tools.base import Arguments, Preview, Tool, ToolContext, ToolResult
 _LONGEST = 1_000
 _MOST_BITS = 8_192
 _LARGEST_FACTORIAL = 500
+_MOST_DIGITS = 400
 _EXACT = 2**53
 
 Number = int | float
@@ -49,6 +50,18 @@ def _factorial(number: int) -> int:
     return math.factorial(number)
 
 
+def _round(number: Number, digits: int = 0) -> Number:
+    if abs(digits) > _MOST_DIGITS:
+        raise ToolFailed("It rounds to more digits than a number has.")
+    return round(number, digits) if digits else round(number)
+
+
+def _remainder(left: object, right: object) -> Number:
+    if not isinstance(left, int | float) or not isinstance(right, int | float):
+        raise BadArguments("Only numbers have a remainder.")
+    return left % right
+
+
 def _times(left: object, right: object) -> Number:
     if not isinstance(left, int | float) or not isinstance(right, int | float):
         raise BadArguments("Only numbers can be multiplied.")
@@ -75,7 +88,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "max": max,
     "mean": _mean,
     "min": min,
-    "round": round,
+    "round": _round,
     "sin": math.sin,
     "sqrt": math.sqrt,
     "sum": sum,
@@ -93,6 +106,7 @@ def evaluate(expression: str) -> int | float | str | bool:
         **engine.operators,
         ast.Pow: _power,
         ast.Mult: _times,
+        ast.Mod: _remainder,
     }
     for node in (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Attribute, ast.JoinedStr, ast.Dict):
         engine.nodes.pop(node, None)

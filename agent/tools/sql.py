@@ -21,6 +21,9 @@ from agent.tools.threads import Stop, to_the_end
 MOST_READ = 200
 _TEXT = 8_192
 _CELL = 120
+#: Characters of one cell and of all cells that a read gives back as data.
+_LONGEST_CELL = 4_096
+_MOST_GIVEN = 131_072
 #: Left of the tool's time for rolling back and answering, seconds.
 _MARGIN_S = 2.0
 _VERBS = {"insert": "Add", "update": "Change", "delete": "Delete"}
@@ -174,15 +177,32 @@ def _read(arguments: QueryArguments, database: Database, stop: Stop, deadline: f
     with opened(database, write=False, stop=stop, deadline=deadline) as connection:
         cursor = connection.execute(arguments.sql)
         columns = [str(item[0]) for item in cursor.description or ()]
-        fetched = cursor.fetchmany(arguments.limit + 1)
-    rows = shown_rows(fetched[: arguments.limit])
-    more = len(fetched) > arguments.limit
+        rows, more = _bounded_rows(cursor, arguments.limit)
     note = f"\n(the first {len(rows)} rows; there are more)" if more else ""
     return ToolResult(
         text=_table(columns, rows) + note,
         data={"columns": columns, "rows": [list(row) for row in rows], "count": len(rows)},
         summary=f"{'At least ' if more else ''}{_rows(len(rows))} read from database {database.name}",
     )
+
+
+def _bounded_rows(cursor: sqlite3.Cursor, limit: int) -> tuple[tuple[tuple[Cell, ...], ...], bool]:
+    """Rows one after the other, until there are enough or they are too much for a journal; and whether more are left."""
+    rows: list[tuple[Cell, ...]] = []
+    room = _MOST_GIVEN
+    for row in cursor:
+        if len(rows) == limit or room <= 0:
+            return tuple(rows), True
+        cells = shown_rows([row])[0]
+        cells = tuple(
+            f"{cell[:_LONGEST_CELL]}… ({len(cell):,} characters)"
+            if isinstance(cell, str) and len(cell) > _LONGEST_CELL
+            else cell
+            for cell in cells
+        )
+        room -= sum(len(cell) if isinstance(cell, str) else 8 for cell in cells)
+        rows.append(cells)
+    return tuple(rows), False
 
 
 def _change(

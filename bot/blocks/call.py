@@ -113,8 +113,9 @@ def _rows(preview: Preview) -> list[Block]:
     title = f"*Rows that would change: {preview.count}*"
     blocks = [section(title)]
     if preview.columns and rows:
-        names = list(preview.columns[:_COLUMNS])
-        blocks.append(table([names, *(row[:_COLUMNS] for row in rows[:_ROWS])]))
+        shown_columns = _columns_first(preview)
+        lines = [list(preview.columns), *rows[:_ROWS]]
+        blocks.append(table([[line[at] for at in shown_columns if at < len(line)] for line in lines]))
     left = max(preview.count, len(rows)) - min(len(rows), _ROWS)
     notes = [f"{left} more rows are not shown"] if left > 0 else []
     if len(preview.columns) > _COLUMNS:
@@ -137,6 +138,18 @@ def _changes(preview: Preview) -> list[list[str]]:
         [_cell(old) if old == new else f"{_cell(old)} → {_cell(new)}" for old, new in zip(before, after, strict=False)]
         for before, after in zip(preview.before, preview.after, strict=False)
     ]
+
+
+def _columns_first(preview: Preview) -> list[int]:
+    """Which columns are shown: the key, then those that would change, so that no change hides behind the width."""
+    changed = {
+        at
+        for before, after in zip(preview.before, preview.after, strict=False)
+        for at, (old, new) in enumerate(zip(before, after, strict=False))
+        if old != new
+    }
+    order = sorted(range(len(preview.columns)), key=lambda at: (at != 0, at not in changed, at))
+    return sorted(order[:_COLUMNS])
 
 
 def _cell(value: str | float | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from agent.domain import ApprovalState, Principal
 from bot.blocks.answer import answer_message
-from bot.blocks.approval import approval_card
+from bot.blocks.approval import approval_card, reminder
 from bot.blocks.message import Look, Names
 from bot.blocks.progress import progress_message
 from bot.blocks.takeover import takeover_packet
@@ -43,6 +43,8 @@ class Renderer:
                 return self._approval(row.subject, look)
             case "takeover":
                 return self._takeover(row.subject, look)
+            case "reminder":
+                return self._reminder(row.subject)
             case "progress":
                 return self._progress(row.subject, look)
             case _:
@@ -53,6 +55,12 @@ class Renderer:
         if view is None:
             return None
         return Rendered(approval_card(view, look), self._users(view.approval.deciders))
+
+    def _reminder(self, approval: str) -> Rendered | None:
+        view = self.queries.approval_view(approval)
+        if view is None or view.approval.state != ApprovalState.PENDING:
+            return None
+        return Rendered(reminder(view, self.look), ())
 
     def _takeover(self, takeover: str, look: Look) -> Rendered | None:
         view = self.queries.takeover_view(takeover)

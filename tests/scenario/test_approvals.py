@@ -239,3 +239,20 @@ def _set_price(house: House, name: str, price: int) -> None:
     conn.execute("UPDATE drinks SET price = ? WHERE name = ?", (price, name))
     conn.commit()
     conn.close()
+
+
+async def test_a_card_that_nobody_answers_calls_its_deciders_again_in_its_thread(house: House) -> None:
+    await house.ask(TASK)
+    card = await house.card("Oat flat")
+    await house.until(lambda: house.queries.pending_approvals()[0].delivered_at)
+    await house.advance(460)
+    called = await house.slack.wait_for_message(
+        card["channel"], lambda m: "a quarter of its time" in words(m), thread_ts=card["ts"]
+    )
+    assert f"<@{OMAR}>" in words(called)
+    await house.advance(460)
+    late = await house.slack.wait_for_message(
+        card["channel"], lambda m: "half of its time" in words(m), thread_ts=card["ts"]
+    )
+    assert late["ts"] != called["ts"]
+    assert buttons(card) == ["approve", "deny", "details", "withdraw"]

@@ -1,4 +1,4 @@
-"""Power cuts: the write-ahead log is cut, zeroed or garbled wherever unsynced sectors can be lost; what reopens is legal.
+"""Power cuts: the log is cut, zeroed or garbled wherever unsynced sectors can be lost; what reopens is legal.
 
 SQLite's WAL is the only file that commits append to. After each commit that was told as durable, the files are copied
 together with what the world saw until then; a cut may lose any part of the log after the last sync, and nothing
@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -167,7 +168,7 @@ def test_a_log_cut_or_garbled_after_the_last_sync_reopens_to_what_was_durable_th
     cuts: list[Cut], tmp_path: Path
 ) -> None:
     chance, tried = random.Random(7), 0  # noqa: S311  # no secret
-    for earlier, later in zip(cuts, cuts[1:], strict=False):
+    for earlier, later in pairwise(cuts):
         for log in _tails(earlier.log, later.log, chance):
             seqs, started = _legal(_put(tmp_path / "cut", later.database, log))
             assert all(seqs.get(run, 0) >= seq for run, seq in earlier.seqs.items())

@@ -1,4 +1,4 @@
-"""A small race storm on the whole house: real processes, killed in turn, while everybody clicks and the time runs out."""
+"""A small race storm on real processes, killed in turn, while everybody clicks and the time runs out."""
 
 from __future__ import annotations
 

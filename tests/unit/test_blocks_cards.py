@@ -81,7 +81,8 @@ def approval_view(
         "id": "p1", "run": "r1", "action": "a1", "tool": "query_sql", "tier": Tier.MEDIUM, "digest": "abcdef0123456789",
         "epoch": 0, "state": state, "created_at": 100.0, "expires_at": 1900.0, "timeout_s": 1800.0, "delivered_at": 0.0,
         "decided_at": 0.0 if state == "pending" else 500.0, "decided_by": "", "reason": "", "start_before": 0.0,
-        "reason_until": 0.0, "consumed_at": 0.0, "quorum": 1, "self_approved": False, "because": "", "requester": MAYA,
+        "reason_until": 0.0, "consumed_at": 0.0, "quorum": 1, "self_approved": False, "because": "", "reminded_at": 0.0,
+        "escalated_at": 0.0, "requester": MAYA,
         "team": "T1", "deciders": (OMAR, "slack:T1:U0INES"),
     }  # fmt: skip
     return ApprovalView(ApprovalRow(**(values | more)), line(), item or action_view(), (), "", (MAYA,))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -115,15 +116,14 @@ class Machine(RuleBasedStateMachine):
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
 
-    def attempt(self, work: Coroutine[Any, Any, Any], expected: type[SecondKeyError] | None) -> Any:  # noqa: ANN401
+    def attempt(self, work: Coroutine[Any, Any, Any], expected: type[SecondKeyError] | None) -> Any:
         """Do it; what the model foresees must come: this error, or none."""
-        try:
-            result = self.do(work)
-        except SecondKeyError as error:
-            assert type(error) is expected, f"{type(error).__name__} instead of {expected}"
-            return None
-        assert expected is None, f"it went well instead of {expected}"
-        return result
+        if expected is None:
+            return self.do(work)
+        with pytest.raises(expected) as told:
+            self.do(work)
+        assert told.type is expected
+        return None
 
     def run_at(self, which: int) -> str:
         return list(self.runs)[which % len(self.runs)]
@@ -184,7 +184,7 @@ class Machine(RuleBasedStateMachine):
     # -- decisions -----------------------------------------------------------------------------------------------
 
     @rule(which=WHICH, who=WHO, vote=st.sampled_from(("approve", "deny")))
-    def vote(self, which: int, who: Principal, vote: Any) -> None:  # noqa: ANN401
+    def vote(self, which: int, who: Principal, vote: Any) -> None:
         key, item = self.approval_at(which)
         expected: type[SecondKeyError] | None = None
         if self.decided(item):
@@ -277,7 +277,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.takeovers)
     @rule(which=WHICH, who=WHO, ending=st.sampled_from(("done", "handed_back", "aborted")), is_right=st.booleans())
-    def close(self, which: int, who: Principal, ending: Any, *, is_right: bool) -> None:  # noqa: ANN401
+    def close(self, which: int, who: Principal, ending: Any, *, is_right: bool) -> None:
         key, item = self.takeover_at(which)
         token = item.token if is_right else "c0"
         expected = self.may_end(item, who, token)
@@ -290,7 +290,7 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.takeovers)
     @rule(which=WHICH, who=WHO, answer=st.sampled_from(("happened", "run_again", "stop")))
-    def answer_unknown(self, which: int, who: Principal, answer: Any) -> None:  # noqa: ANN401
+    def answer_unknown(self, which: int, who: Principal, answer: Any) -> None:
         key, item = self.takeover_at(which)
         if item.cause != "unknown":
             return
@@ -363,7 +363,7 @@ class Machine(RuleBasedStateMachine):
         self.runs[run].stopped = self.runs[run].stopped or bool(stopped)
 
     @rule(kind=st.sampled_from(("pause", "resume", "resume")))
-    def pause_or_resume(self, kind: Any) -> None:  # noqa: ANN401
+    def pause_or_resume(self, kind: Any) -> None:
         self.do(self.store.control.write(kind, by="operator"))
         self.paused = kind == "pause"
 

@@ -289,16 +289,47 @@ async def test_the_deadline_moves_once_to_delivery_and_its_time_but_two_hours_at
 async def test_the_sweep_expires_what_is_due_in_batches_and_nothing_else(store: Store) -> None:
     run = await store.run()
     due = [await store.ask(run) for _ in range(5)]
-    other = await store.ask(await store.run(), timeout_s=3600)
-    assert store.decisions.next_deadline() == due[0].expires_at
+    other = await store.ask(await store.run(), timeout_s=86_400)
+    assert store.decisions.next_deadline() == due[0].created_at + 450
     store.clock.advance(1800)
     now = store.clock.now()
     assert [await store.decisions.expire_due(now, limit=3) for _ in range(3)] == [3, 2, 0]
     assert {store.approval(item.id).state for item in due} == {"expired"}
     assert store.approval(other.id).state == "pending"
-    assert store.decisions.next_deadline() == other.expires_at
+    assert store.decisions.next_deadline() == other.created_at + 21_600
     state = fold(run, await store.journal.read(run))
     assert {state.actions[item.action].outcome for item in due} == {"expired"}
+
+
+async def test_nobody_answering_is_reminded_of_at_a_quarter_and_escalated_at_half(store: Store) -> None:
+    asked = await store.ask(await store.run())
+    await store.outbox.sent(f"card:{asked.id}", 1, "C1", "1.1")
+    seen = []
+    for _ in range(4):
+        store.clock.advance(450)
+        await store.decisions.sweep(store.clock.now())
+        row = store.approval(asked.id)
+        seen.append((row.state, bool(row.reminded_at), bool(row.escalated_at)))
+    assert seen == [
+        ("pending", True, False),
+        ("pending", True, True),
+        ("pending", True, True),
+        ("expired", True, True),
+    ]
+    reminder, escalation = store.outbox.get(f"reminder:{asked.id}"), store.outbox.get(f"escalation:{asked.id}")
+    assert reminder is not None
+    assert escalation is not None
+    assert {(row.channel, row.thread_ts) for row in (reminder, escalation)} == {("C1", "1.1")}
+    fold(asked.run, await store.journal.read(asked.run))
+
+
+async def test_what_was_decided_is_not_reminded_of(store: Store) -> None:
+    asked = await store.ask(await store.run())
+    await store.decisions.vote(asked.id, FIRST, "deny")
+    await store.decisions.explain_denial(asked.id, FIRST, "")
+    store.clock.advance(900)
+    assert await store.decisions.sweep(store.clock.now()) == 0
+    assert store.approval(asked.id).reminded_at == 0
 
 
 async def test_the_sweep_ends_the_waiting_for_a_reason(store: Store) -> None:
