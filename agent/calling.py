@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
 
 from agent import events as ev
 from agent.equipment import Box, Equipment
@@ -102,7 +101,15 @@ class Caller:
     def _settled(
         self, call: ev.ModelCallStarted, reply: ModelReply, began: float, blobs: dict[str, str]
     ) -> ev.ModelCallFinished:
-        body = self._kit.redact(json.dumps({"text": reply.text, "calls": [asdict(item) for item in reply.calls]}))
+        calls = [
+            {
+                "id": item.id,
+                "tool": item.tool,
+                "arguments": item.arguments if isinstance(item.arguments, str) else dict(item.arguments),
+            }
+            for item in reply.calls
+        ]
+        body = self._kit.redact(json.dumps({"text": reply.text, "calls": calls}))
         return ev.ModelCallFinished(
             call=call.call,
             reply_blob=put_blob(blobs, body),

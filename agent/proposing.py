@@ -12,6 +12,7 @@ from agent import events as ev
 from agent.domain import Action, Json, Outcome, Worker, canonical, digest_of
 from agent.equipment import Box, Equipment
 from agent.errors import BadArguments, ConfigurationError, SecretInArguments, ToolError
+from agent.facts.bounds import MAX_NESTING
 from agent.ports import Intention
 from agent.runbooks import render, values
 from agent.state import RunState
@@ -89,6 +90,8 @@ class Proposer:
             if not isinstance(given, dict):
                 raise BadArguments("The arguments are no JSON object.")
             raw = cast("dict[str, Any]", given)
+            if _is_too_deep(raw):
+                raise BadArguments(f"The arguments are nested deeper than {MAX_NESTING} levels.")
             if kind := self._kit.find_secret(canonical(raw).decode() + call.rationale):
                 call = Call(call.step, call.turn, call.tool, {}, "", call.call_id)
                 raise SecretInArguments(f"The arguments hold what looks like {kind}; write secret:NAME instead.")
@@ -137,6 +140,17 @@ class Proposer:
             idempotent=(tool.idempotent or tool.read_only) if tool else False,
             timeout_s=tool.timeout_s if tool else 0.0,
         )
+
+
+def _is_too_deep(value: Json) -> bool:
+    """Whether a value is nested deeper than what writes and reads it could follow."""
+    level: list[Json] = [value]
+    for _ in range(MAX_NESTING):
+        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = [child for children in inner for child in children]
+        if not level:
+            return False
+    return True
 
 
 def worker_of(state: RunState, step: int) -> Worker:

@@ -31,6 +31,8 @@ LONGEST_TASK = 4_000
 """Characters: a longer task is none that a pattern could do justice to."""
 COMPILED = 1_024
 """Templates kept compiled; they come from files, not from tasks."""
+#: So many blanks in a row belong to no task, and two `\\s*` of a pattern would share them out in every way.
+_BLANK = re.compile(r"\s{200}")
 _OPENING = re.compile(
     r"\s*(?:(?:hi|hello|hey|ok|okay|so|now|please|pls|kindly)\b(?:\s+(?:there|all|team|again)\b)?|(?:can|could|would|will)"
     r"\s+you\b|(?:i|we)(?:['\u2019]d|\s+would)\s+like\s+you\s+to\b|(?:i|we)\s+(?:want|need)\s+you\s+to\b)[\s,.!:;-]*",
@@ -141,7 +143,7 @@ def asked(text: str) -> str:
 
 
 def _fits(book: Runbook, text: str) -> re.Match[str] | None:
-    if len(text) > LONGEST_TASK:
+    if len(text) > LONGEST_TASK or _BLANK.search(text):
         return None
     return re.search(book.pattern, asked(text), re.IGNORECASE)
 

@@ -173,9 +173,9 @@ class Harness:
                 "approvers": list(approvers),
                 "admins": ["U0OMAR"],
                 "port": 0,
-                "runs_at_once": 100,
-                "runs_an_hour": 1000,
-                "runs_an_hour_global": 1000,
+                "runs_at_once": 100_000,
+                "runs_an_hour": 100_000,
+                "runs_an_hour_global": 100_000,
                 "slack_api_url": api,
                 "slack_bot_token": "xoxb-simulator",
                 "slack_app_token": "xapp-simulator",
@@ -211,7 +211,7 @@ class Keeper:
     async def keep_up(self) -> None:
         """Until cancelled; only the first one is killed."""
         while True:
-            bot = self._bot = await self._zygote.spawn(self._order)
+            bot = self._bot = self._zygote.spawn(self._order)
             self._begun.set()
             self.bots += 1
             await bot.gone.wait()

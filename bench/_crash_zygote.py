@@ -35,15 +35,13 @@ class Zygote:
                 os._exit(0)
         theirs.close()
 
-    async def spawn(self, order: Json) -> Bot:
+    def spawn(self, order: Json) -> Bot:
         """Fork a bot; it tells of itself by the pipe that it is handed."""
         ours, its = os.pipe()
         fds = array.array("i", [its])
         self._mine.sendmsg([json.dumps(order).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
         os.close(its)
-        bot = Bot(ours)
-        await bot.listen()
-        return bot
+        return Bot(ours)
 
     def close(self) -> None:
         """End it; bots end with it."""
@@ -57,24 +55,23 @@ class Bot:
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
         self.pid = 0
+        self.born = asyncio.Event()
         self.ready = asyncio.Event()
         self.gone = asyncio.Event()
         self.killed_at = ""
         self.failed = ""
         self.points: list[tuple[str, str, int, str]] = []
+        self._reading = asyncio.get_running_loop().create_task(self._listen())
 
-    async def listen(self) -> None:
-        """Begin to read what it tells."""
+    async def _listen(self) -> None:
         reader = asyncio.StreamReader()
-        loop = asyncio.get_running_loop()
         file = os.fdopen(self._pipe, "rb", buffering=0)
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
-        self._reading = loop.create_task(self._read(reader))
-
-    async def _read(self, reader: asyncio.StreamReader) -> None:
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), file)
         async for line in reader:
             said: Json = json.loads(line)
-            self.pid = said.get("pid", self.pid)
+            if "pid" in said:
+                self.pid = said["pid"]
+                self.born.set()
             self.killed_at = said.get("killed", self.killed_at)
             self.failed = said.get("failed", self.failed)
             if "point" in said:
@@ -82,11 +79,13 @@ class Bot:
                 self.points.append((kind, moment, number, label))
             if said.get("ready"):
                 self.ready.set()
+        self.born.set()
         self.gone.set()  # the pipe is closed when its process is gone, and not before
 
     async def kill(self) -> None:
         """End it as a power cut would; returns when it is gone."""
-        if self.pid and not self.gone.is_set():
+        await self.born.wait()
+        if not self.gone.is_set():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
         await self.gone.wait()

@@ -77,6 +77,7 @@ CONTENDERS = (
     Contender("langgraph", "LangGraph", "with_langgraph", environment="langgraph", is_peer=True),
     Contender(
         "langgraph_exit", "LangGraph, durability=exit", "with_langgraph", ("--exit",), environment="langgraph",
+        is_peer=True,
     ),
     Contender("pydantic_ai", "pydantic-ai", "with_pydantic_ai", environment="pydantic_ai", is_peer=True),
     Contender("openai_agents", "OpenAI Agents SDK", "with_openai_agents", environment="openai_agents", is_peer=True),
@@ -207,8 +208,8 @@ def _notes(medians: Mapping[str, Figures], missing: Mapping[str, str], *, quick:
         "reserved before and settled after: plan, work, hand back, answer. FunctionModel: the same by pydantic-ai.",
         "Ours has policy, gate, journal, lease, deadlines and the rows owed to Slack; nothing delivers them.",
         f"Database without blobs; a pending run of ours has {medians['ours']['blob_bytes_pending']:,.0f} B of them.",
-        "LangGraph: durability=sync. With exit nothing says that the tool was begun: a crash runs it again,",
-        "shown, and left out of the best peer.",
+        "LangGraph: durability=sync. With exit it promises less: nothing says that the tool was begun, and a crash",
+        "runs it again. It counts as a peer all the same.",
         "OpenAI Agents SDK stops at the tool's result, LangGraph and DBOS call no model after it; pydantic-ai does.",
         *(f"Left out: {name}." for name in missing),
     ]

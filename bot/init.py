@@ -8,11 +8,13 @@ from pathlib import Path
 from agent.errors import ConfigurationError
 
 _CONFIGURATION = """\
-# Second Key. Every line can also be set in the environment as SECONDKEY_<NAME>.
+# Second Key. Every line can also be set in the environment as SECONDKEY_<NAME>; a list is written as JSON there,
+# such as SECONDKEY_APPROVERS='["U012ABCDEF"]'.
 # Secrets stand in the environment only: SLACK_BOT_TOKEN and SLACK_APP_TOKEN (Socket Mode) or
 # SLACK_SIGNING_SECRET (signed HTTP); ANTHROPIC_API_KEY or OPENAI_API_KEY for models.
 
-# Who may approve and take over, as Slack user ids (profile → ⋮ → Copy member ID). At least one is needed.
+# Who may approve and take over, as Slack user ids (profile → ⋮ → Copy member ID). At least one is needed,
+# such as ["U012ABCDEF"].
 approvers = []
 
 # Who may also stop everything and see every run.
@@ -65,11 +67,16 @@ def write_files(folder: Path, *, force: bool) -> tuple[Path, ...]:
     files = {folder / "secondkey.toml": _CONFIGURATION, folder / "manifest.yml": manifest_text()}
     there = [str(path) for path, text in files.items() if path.exists() and path.read_text(encoding="utf-8") != text]
     if there and not force:
-        raise ConfigurationError(f"{' and '.join(there)} is there already.", fix="Use --force to overwrite.")
+        raise ConfigurationError(
+            f"{' and '.join(there)} {'is' if len(there) == 1 else 'are'} there already and would be overwritten.",
+            fix="Name another folder with --folder, or overwrite with --force.",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, text in files.items():
             path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigurationError(f"{folder} cannot be written: {error.strerror}.", fix="Use --folder.") from error
+        raise ConfigurationError(
+            f"{folder} cannot be written: {error.strerror}.", fix="Name a folder that you may write to with --folder."
+        ) from error
     return tuple(files)

@@ -16,7 +16,7 @@ RUN: Final = {
     RunStatus.RUNNING: "working",
     RunStatus.WAITING: "waiting for people",
     RunStatus.COMPLETED: "completed",
-    RunStatus.PARTIAL: "ended with a part of the work done",
+    RunStatus.PARTIAL: "ended, partly done",
     RunStatus.FAILED: "failed",
     RunStatus.CANCELLED: "stopped",
 }

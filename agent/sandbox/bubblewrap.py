@@ -113,7 +113,7 @@ class Bubblewrap:
         words += ["--ro-bind", "/usr", "/usr", *_root_folders()]
         for folder in _NOT_SYSTEM:
             if Path(folder).is_dir():
-                words += ["--tmpfs", folder]
+                words += ["--size", "4096", "--tmpfs", folder, "--remount-ro", folder]
         for folder in call.read_only:
             words += ["--ro-bind", str(folder), str(folder)]
         if not self._masked_proc:

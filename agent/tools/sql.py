@@ -187,7 +187,7 @@ def _read(arguments: QueryArguments, database: Database, stop: Stop, deadline: f
 
 
 def _bounded_rows(cursor: sqlite3.Cursor, limit: int) -> tuple[tuple[tuple[Cell, ...], ...], bool]:
-    """Rows one after the other, until there are enough or they are too much for a journal; and whether more are left."""
+    """Rows one by one, until there are enough or they are too much for a journal; and whether more are left."""
     rows: list[tuple[Cell, ...]] = []
     room = _MOST_GIVEN
     for row in cursor:

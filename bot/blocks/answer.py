@@ -19,7 +19,8 @@ def answer_message(view: RunView, look: Look) -> Message:
     """The answer; its first post mentions the requester."""
     body = view.answer or view.run.summary or "There is nothing to report."
     run = view.run
-    head = f"{look.who(run.requester)} {_HEAD.get(run.status, '')}".strip()
+    verdict = _NO_PLAN if run.status is RunStatus.FAILED and view.plan is None else _HEAD.get(run.status, "")
+    head = f"{look.who(run.requester)} {verdict}".strip()
     blocks: list[Block] = [section(head), *(section(part) for part in _parts(body))]
     # What is written from the state lists it all by itself; what a model writes may leave something out.
     by_model = view.plan is not None and view.plan.planner == "model"
@@ -38,6 +39,7 @@ _HEAD = {
     RunStatus.FAILED: ":x: *It failed.*",
     RunStatus.CANCELLED: ":octagonal_sign: *It was stopped.*",
 }
+_NO_PLAN = ":x: *I cannot do this.*"
 
 
 def _parts(body: str) -> list[str]:

@@ -110,8 +110,8 @@ def _state_text(view: ApprovalView, look: Look) -> str:
             reason = f"\n*Reason:* {inline(row.reason, 600)}" if row.reason else ""
             return f":no_entry_sign: *Denied{by}* at {when(row.decided_at)}: not run.{reason}"
         case ApprovalState.EXPIRED:
-            over = f"The time was over at {when(row.decided_at)}."
-            again = "Nobody said no; write in the thread to have it asked again."
+            over = f"Time ran out at {when(row.decided_at)}."
+            again = "Nobody said no; whoever asked can give me the task again."
             return f":hourglass: *Expired, nobody answered: not run.* {over} {again}"
         case ApprovalState.WITHDRAWN:
             by = f" by {look.actor(row.decided_by)}" if row.decided_by else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from os.path import commonprefix
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -12,7 +13,7 @@ from agent.domain import Reason
 from agent.events import ActionFinished
 from agent.tools.base import Preview
 from bot.blocks.kit import Block, context, section, table
-from bot.blocks.text import SECTION, inline, shown, verbatim, width
+from bot.blocks.text import SECTION, bare, inline, shown, verbatim, width
 from storage.views import ActionView
 
 ARGUMENTS_SHOWN: Final = 30
@@ -23,6 +24,8 @@ _SHORT: Final = 80
 _LEAST: Final = 150
 _ROWS: Final = 12
 _COLUMNS: Final = 8
+_SIDE: Final = 26
+"""Characters of each side of a change in a table's cell."""
 
 
 def title_of(item: ActionView) -> str:
@@ -110,7 +113,8 @@ def preview_blocks(preview: Preview, limit: int = SECTION - 200) -> list[Block]:
 def _rows(preview: Preview) -> list[Block]:
     """The rows; the statement behind them stands among the arguments already."""
     rows = _changes(preview)
-    title = f"*Rows that would change: {preview.count}*"
+    verb = "be added" if not preview.before and rows else "be deleted" if not preview.after and rows else "change"
+    title = f"*Rows that would {verb}: {preview.count}*"
     blocks = [section(title)]
     if preview.columns and rows:
         shown_columns = _columns_first(preview)
@@ -125,19 +129,20 @@ def _rows(preview: Preview) -> list[Block]:
 
 def _changes(preview: Preview) -> list[list[str]]:
     """One line a row: what stays as it is, and `before → after` where it would change."""
-    if not preview.before:
-        return [
-            [f"new: {_cell(value)}" if at == 0 else _cell(value) for at, value in enumerate(r)] for r in preview.after
-        ]
-    if not preview.after:
-        return [
-            [f"deleted: {_cell(value)}" if at == 0 else _cell(value) for at, value in enumerate(r)]
-            for r in preview.before
-        ]
+    if not preview.before or not preview.after:
+        return [[_cell(value) for value in row] for row in preview.before or preview.after]
     return [
-        [_cell(old) if old == new else f"{_cell(old)} → {_cell(new)}" for old, new in zip(before, after, strict=False)]
+        [_cell(old) if old == new else _change(_cell(old), _cell(new)) for old, new in zip(before, after, strict=False)]
         for before, after in zip(preview.before, preview.after, strict=False)
     ]
+
+
+def _change(old: str, new: str) -> str:
+    """Both values in one narrow cell; of long ones that what differs, for a long old one must not hide the new one."""
+    if len(old) + len(new) > 2 * _SIDE:
+        same = max(0, len(commonprefix([old, new])) - 4)  # noqa: RUF071  # texts, not paths
+        old, new = (f"{'…' * bool(same)}{bare(text[same:], _SIDE) or '-'}" for text in (old, new))
+    return f"{old} → {new}"
 
 
 def _columns_first(preview: Preview) -> list[int]:

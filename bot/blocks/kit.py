@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
@@ -65,7 +66,8 @@ def actions(block_id: str, *buttons: Block) -> Block:
 def when(at: float, style: str = "{time}") -> str:
     """A time in the reader's own zone; `at` is business seconds since the epoch."""
     hours, minutes = divmod(int(at) // 60 % 1440, 60)
-    spoken = f"{hours:02}:{minutes:02} UTC"
+    day = time.strftime("%Y-%m-%d ", time.gmtime(at)) if "{date" in style else ""
+    spoken = f"{day}{hours:02}:{minutes:02} UTC"
     return f"<!date^{int(at)}^{style}|{spoken}>"
 
 

@@ -52,7 +52,7 @@ def deny_reason(approval: str, headline: str) -> Block:
                 "Why?",
                 optional=True,
                 most=1000,
-                hint="The agent and the requester read it. Within a minute it reaches the agent before it goes on.",
+                hint="The requester and the agent read it. The agent waits up to a minute for it.",
             ),
         ],
         metadata=Kept(subject=approval).model_dump_json(),
@@ -97,16 +97,16 @@ def takeover_hand_back(takeover: str, token: str, headline: str) -> Block:
 
 
 def takeover_abort(takeover: str, token: str, headline: str) -> Block:
-    """Why it is given up."""
+    """Why nobody does it."""
     return modal(
         ABORT_FORM,
-        "Give up",
+        "Abort",
         [
             section(f"*This will not be done:* {inline(headline, 300)}"),
             text_input(REASON, "Why?", most=1000, hint="The requester reads it; the agent goes on without it."),
         ],
         metadata=Kept(subject=takeover, token=token).model_dump_json(),
-        submit="Give up",
+        submit="Abort",
     )
 
 
@@ -119,7 +119,9 @@ def details(item: ActionView, run: str, preview: str) -> Block:
         blocks += _long(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1))
     if len(arguments) > _ARGUMENTS:
         blocks += argument_blocks(dict(arguments[_ARGUMENTS:]))
-    blocks += preview_blocks(read_preview(preview))
+    change = read_preview(preview)
+    # The card cuts a diff to what fits; here it must be possible to read what a yes is bound to.
+    blocks += _long("What would change", change.text, _DIFF_PARTS) if change.kind == "diff" else preview_blocks(change)
     blocks.append(section(f"*Rated {item.tier or 'not yet'}*\n{reasons_text(reasons_of(item), 20)}"))
     if item.outcome is not None:
         said = f": {inline(item.summary, 800)}" if item.summary else ""
@@ -131,15 +133,16 @@ def details(item: ActionView, run: str, preview: str) -> Block:
 
 
 _ARGUMENTS = 20
-_PARTS = 3
+_PARTS = 7
+_DIFF_PARTS = 30
 
 
-def _long(name: str, text: str) -> list[Block]:
-    """One argument in up to three code blocks; what is left out is counted."""
+def _long(name: str, text: str, most: int = _PARTS) -> list[Block]:
+    """One text in up to `most` code blocks, enough for the longest code; what is left out is counted."""
     size = 2400
-    parts = [text[at : at + size] for at in range(0, min(len(text), size * _PARTS), size)] or [""]
+    parts = [text[at : at + size] for at in range(0, min(len(text), size * most), size)] or [""]
     blocks = [section(f"*{inline(name, 60)}*\n{verbatim(parts[0])}"), *(section(verbatim(part)) for part in parts[1:])]
-    left = len(text) - size * _PARTS
+    left = len(text) - size * most
     return (
         [*blocks, context(f"{left} more characters of {inline(name, 60)} are not shown here")] if left > 0 else blocks
     )

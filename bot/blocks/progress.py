@@ -16,6 +16,7 @@ STEP_MARK = {
     "done": ":white_check_mark: done",
     "blocked": ":no_entry_sign: blocked",
     "failed": ":x: failed",
+    "left": ":white_circle: not finished",
 }
 """A plan's step for people: a sign and the word for it, because a sign alone is not read aloud."""
 
@@ -24,7 +25,9 @@ def progress_message(view: RunView, look: Look, waits_at: tuple[str, ...] = (), 
     """The progress of a run. `waits_at` are links to the cards that it waits for."""
     run, is_final = view.run, view.run.status.is_final
     head = f":robot_face: *An AI works here.* Status: *{RUN[run.status]}*."
-    blocks: list[Block] = [section(head), section(plan_lines(view))]
+    has_no_plan = is_final and not view.steps and bool(view.plan_failed)
+    plan = "_No plan was made; the answer says why._" if has_no_plan else plan_lines(view)
+    blocks: list[Block] = [section(head), section(plan)]
     if waits_at and run.status is RunStatus.WAITING:
         links = ", ".join(f"<{url}|question {number}>" for number, url in enumerate(waits_at, start=1))
         blocks.append(section(f":key: It waits for people: {links}"))
@@ -46,20 +49,25 @@ def _channel(channel: str) -> str:
     return f"<#{channel}>" if channel[:1] in {"C", "G"} and channel.isalnum() else inline(channel, 80)
 
 
-def plan_lines(view: RunView, most: int = 12) -> str:
-    """The plan, one line a step, each with a plain status word."""
-    lines = [f"{_mark(view, step)} · {inline(instruction(view, step), 160)}" for step in view.steps[-most:]]
+def plan_lines(view: RunView, most: int = 12, *, asks: bool = False) -> str:
+    """The plan, one line a step, each with a plain status word; `asks` says that its open step waits for a person."""
+    lines = [f"{_mark(view, step, asks=asks)} · {inline(instruction(view, step), 160)}" for step in view.steps[-most:]]
     if not view.run.status.is_final:
         lines += [f"{STEP_MARK['waiting']} · {inline(item, 160)}" for item in not_begun(view)[: most - len(lines)]]
     if lines:
         return "\n".join(lines)
-    return inline(view.plan_failed, 400) or ("_no step was begun_" if view.run.status.is_final else "_making a plan_")
+    return inline(view.plan_failed.partition("\n")[0], 400) or (
+        "_no step was begun_" if view.run.status.is_final else "_making a plan_"
+    )
 
 
-def _mark(view: RunView, step: StepView) -> str:
-    """Nothing is being worked on while a run waits for people."""
-    is_asking = step.status == "open" and view.run.status is RunStatus.WAITING
-    return STEP_MARK["asking" if is_asking else step.status]
+def _mark(view: RunView, step: StepView, *, asks: bool) -> str:
+    """Nothing is being worked on while a run waits for people, nor when it is over."""
+    if step.status != "open":
+        return STEP_MARK[step.status]
+    if asks or view.run.status is RunStatus.WAITING:
+        return STEP_MARK["asking"]
+    return STEP_MARK["left" if view.run.status.is_final else "open"]
 
 
 def instruction(view: RunView, step: StepView) -> str:

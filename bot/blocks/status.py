@@ -10,7 +10,7 @@ from bot.blocks.kit import Block, context, divider, fit, header, section, when
 from bot.blocks.message import Look
 from bot.blocks.progress import done_so_far, plan_lines
 from bot.blocks.text import inline
-from bot.words import RUN, money
+from bot.words import RUN, count, money
 from storage.views import RunLine, RunView
 
 VERBS: Final = ("status", "runs", "stop", "help")
@@ -20,7 +20,7 @@ VERBS: Final = ("status", "runs", "stop", "help")
 def run_status(view: RunView, look: Look, links: Sequence[str] = ()) -> list[Block]:
     """One run: what it is, where it stands, what it did and what it waits for."""
     run = view.run
-    asked = f"asked by {look.who(run.requester)} at {when(run.created_at, '{date_short_pretty} {time}')}"
+    asked = f"asked for by {look.who(run.requester)} · {when(run.created_at, '{date_short_pretty} {time}')}"
     blocks: list[Block] = [
         section(f"*{inline(run.title, 300) or 'A task'}*\n*{RUN[run.status]}* · {asked}"),
         section(f"*Plan*\n{plan_lines(view)}"),
@@ -28,20 +28,23 @@ def run_status(view: RunView, look: Look, links: Sequence[str] = ()) -> list[Blo
     ]
     if links and run.status is RunStatus.WAITING:
         blocks.append(section(":key: " + ", ".join(f"<{url}|question {at}>" for at, url in enumerate(links, start=1))))
-    blocks.append(context(f"run `{inline(run.id, 40)}` · {len(view.steps)} steps · {money(run.spent_micro_usd)}"))
+    blocks.append(
+        context(f"run `{inline(run.id, 40)}` · {count(len(view.steps), 'step')} · {money(run.spent_micro_usd)}")
+    )
     return fit(blocks)
 
 
-def run_line(view: RunLine, look: Look) -> str:
-    """One run in one line of a list."""
-    return f"`{inline(view.id, 40)}` *{RUN[view.status]}* · {inline(view.title, 120)} · {look.who(view.requester)}"
+def run_line(view: RunLine, look: Look, *, is_mine: bool = False) -> str:
+    """One run in one line of a list; in a list of one's own, who asked goes without saying."""
+    by = "" if is_mine else f" · {look.who(view.requester)}"
+    return f"`{inline(view.id, 40)}` *{RUN[view.status]}* · {inline(view.title, 120)}{by}"
 
 
 def run_list(views: Sequence[RunLine], look: Look, which: str, more: int = 0) -> list[Block]:
     """Runs, newest first."""
     if not views:
         return [section(f"No runs ({which}). Mention me with a task to start one.")]
-    lines = [run_line(view, look) for view in views]
+    lines = [run_line(view, look, is_mine=which == "mine") for view in views]
     blocks = [section(f"*Runs ({which})*"), *(section("\n".join(lines[at : at + 8])) for at in range(0, len(lines), 8))]
     tail = f"and {more} more · " if more else ""
     return fit(
@@ -72,7 +75,10 @@ def home(waiting: Sequence[RunLine], mine: Sequence[RunLine], look: Look, bot: s
     blocks.append(section("\n".join(run_line(view, look) for view in waiting[:10]) or "Nothing waits."))
     blocks += [divider(), header("Your runs")]
     blocks.append(
-        section("\n".join(run_line(view, look) for view in mine[:10]) or "You have not asked for anything yet.")
+        section(
+            "\n".join(run_line(view, look, is_mine=True) for view in mine[:10])
+            or "You have not asked for anything yet."
+        )
     )
     blocks += [divider(), section(help_text(look.command, bot))]
     return {"type": "home", "blocks": fit(blocks)}

@@ -28,12 +28,14 @@ def takeover_packet(view: TakeoverView, look: Look) -> Message:
     is_unknown = view.takeover.cause == "unknown"
     asks = "Did this happen?" if is_unknown else "A person has to do this:"
     state = _state_text(view, look)
+    # A closed packet is not rendered again, so it speaks of the moment at which it asked.
+    plan = "Plan" if view.takeover.state in {TakeoverState.OPEN, TakeoverState.CLAIMED} else "Plan at that time"
     blocks: list[Block] = [header(f"{asks} {title}"), section(state)]
     if is_unknown and view.takeover.state in {TakeoverState.OPEN, TakeoverState.CLAIMED}:
         blocks.append(section(_UNKNOWN))
     blocks += [
         section(f"*Goal*\n{escape(view.view.task.text, 500)}"),
-        section(f"*Plan*\n{plan_lines(view.view)}"),
+        section(f"*{plan}*\n{plan_lines(view.view, asks=True)}"),
         section(f"*Done so far*\n{done_so_far(view.view)}"),
         divider(),
         section(f"*The exact call that the agent proposed:* `{tool}`"),
@@ -73,7 +75,7 @@ def _state_text(view: TakeoverView, look: Look) -> str:
             return _open(view, look)
         case TakeoverState.CLAIMED:
             who = look.actor(row.claimed_by)
-            return f":raised_hand: *{who} has it* until {when(row.claim_until)}. The agent keeps quiet meanwhile."
+            return f":raised_hand: *{who} has it* until {when(row.claim_until)}. The agent waits meanwhile."
         case TakeoverState.DONE:
             lines = [f":bust_in_silhouette: *Done by {look.actor(row.closed_by)}* at {when(row.closed_at)}."]
             lines += [f"*What was done:* {inline(row.what, 800)}"]
@@ -102,8 +104,8 @@ def _open(view: TakeoverView, look: Look) -> str:
         )
     asked = f"{who}: please take it." if look.is_first else f"May take it: {who}."
     late = " *It has waited for long; please do take it.*" if view.takeover.escalated_at else ""
-    ends = when(view.takeover.give_up_at, "{date_short} {time}")
-    return f":rotating_light: *Nothing runs until a person acts.* {asked}{late} Without that the run ends at {ends}."
+    ends = when(view.takeover.give_up_at, "{date_short} at {time}")
+    return f":rotating_light: *Nothing runs until a person acts.* {asked}{late} If nobody does, the run ends on {ends}."
 
 
 def _buttons(view: TakeoverView) -> list[Block]:

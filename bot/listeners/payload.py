@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 Body = Mapping[str, Any]
-_MENTION: Final = re.compile(r"<@([A-Z0-9]+)(?:\|[^>]*)?>")
-_LINK: Final = re.compile(r"<((?:https?|mailto|tel|ftp):[^|>]*)(?:\|([^>]*))?>")
-_CHANNEL: Final = re.compile(r"<#([A-Z0-9]+)(?:\|([^>]*))?>")
-_SPECIAL: Final = re.compile(r"<!(?:subteam\^)?([^|>]*)(?:\|([^>]*))?>")
+# None of them reads over the next "<", which Slack escapes inside: else 40,000 of them would take half a minute.
+_MENTION: Final = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>")
+_LINK: Final = re.compile(r"<((?:https?|mailto|tel|ftp):[^|<>]*)(?:\|([^<>]*))?>")
+_CHANNEL: Final = re.compile(r"<#([A-Z0-9]+)(?:\|([^<>]*))?>")
+_SPECIAL: Final = re.compile(r"<!(?:subteam\^)?([^|<>]*)(?:\|([^<>]*))?>")
 
 
 @dataclass(frozen=True, slots=True)

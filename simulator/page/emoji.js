@@ -19,7 +19,7 @@ inbox_tray 📥 outbox_tray 📤 email 📧 envelope ✉️ computer 💻 deskto
 hammer 🔨 wrench 🔧 hammer_and_wrench 🛠️ gear ⚙️ nut_and_bolt 🔩 test_tube 🧪 microscope 🔬 bug 🐛 construction 🚧
 money_with_wings 💸 moneybag 💰 dollar 💵 credit_card 💳 coin 🪙 globe_with_meridians 🌐 earth_africa 🌍 house 🏠 coffee ☕
 arrow_right ➡️ arrow_left ⬅️ arrow_up ⬆️ arrow_down ⬇️ arrow_forward ▶️ fast_forward ⏩ double_vertical_bar ⏸️ black_square_for_stop ⏹️
-arrows_counterclockwise 🔄 repeat 🔁 leftwards_arrow_with_hook ↩️ back 🔙 heavy_plus_sign ➕ heavy_minus_sign ➖ recycle ♻️
+arrows_counterclockwise 🔄 repeat 🔁 leftwards_arrow_with_hook ↩️ arrow_right_hook ↪️ back 🔙 heavy_plus_sign ➕ heavy_minus_sign ➖ recycle ♻️
 one 1️⃣ two 2️⃣ three 3️⃣ four 4️⃣ five 5️⃣ checkered_flag 🏁 triangular_flag_on_post 🚩 bust_in_silhouette 👤
 busts_in_silhouette 👥 technologist 🧑‍💻 detective 🕵️ scroll 📜 label 🏷️ receipt 🧾 balance_scale ⚖️ scales ⚖️ ghost 👻 see_no_evil 🙈`;
 

@@ -26,6 +26,12 @@ function entry(store, channel) {
     class: ["entry", here && "here", unread && "unread"].filter(Boolean).join(" "),
     href: `#${new URLSearchParams({ as: store.me.id, channel: channel.id })}`,
     "data-channel": channel.id, "aria-current": here ? "page" : null, "aria-label": words,
+    onclick: (event) => {
+      // The address above names whom this was drawn for; somebody else may have been chosen since.
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      store.go({ channel: channel.id });
+    },
   }, peer ? avatar(peer, store, 20) : icon(channel.is_private ? "lock" : "hash", 16),
   el("span", { class: "entry-name" }, title), mentions > 0 && el("span", { class: "badge" }, mentions)));
 }

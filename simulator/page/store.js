@@ -79,7 +79,7 @@ export class Store extends EventTarget {
   }
 
   /** Ask for another place; the address bar is the one truth, so this only changes the hash. */
-  go({ as = this.me?.id, channel = this.channelId, thread = null, tab = null }) {
+  go({ as = new URLSearchParams(location.hash.slice(1)).get("as") ?? this.me?.id, channel = this.channelId, thread = null, tab = null }) {
     const hash = new URLSearchParams(Object.entries({ as, channel, thread, tab }).filter(([, value]) => value));
     if (location.hash === `#${hash}`) return;
     location.hash = hash.toString();

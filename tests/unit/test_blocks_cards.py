@@ -193,6 +193,10 @@ def test_an_expired_card_does_not_say_that_anybody_denied_it() -> None:
     assert "denied" not in (seen(message.blocks) + message.text).lower()
 
 
+def test_an_expired_card_promises_nothing_that_a_channel_does_not_do() -> None:
+    assert "write in the thread" not in seen(approval_card(approval_view(ApprovalState.EXPIRED), LOOK).blocks)
+
+
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_every_outcome_of_an_approved_action_is_said(outcome: Outcome) -> None:
     ended = ev.ActionFinished(action="a1", outcome=outcome, summary="1 row", code="X")
@@ -229,6 +233,24 @@ def test_rows_are_shown_before_and_after_in_one_table() -> None:
     holds(message)
 
 
+@pytest.mark.parametrize(
+    ("sides", "words"),
+    [
+        ({"before": ((1, 3),)}, "Rows that would be deleted: 1"),
+        ({"after": ((1, 3),)}, "Rows that would be added: 1"),
+        ({"before": ((1, 3),), "after": ((1, 4),)}, "Rows that would change: 1"),
+    ],
+)
+def test_what_becomes_of_rows_is_said_above_the_table_and_the_cells_hold_values_only(
+    sides: dict[str, Any], words: str
+) -> None:
+    preview = Preview(kind="rows", columns=("id", "price"), count=1, **sides)
+    message = approval_card(replace(approval_view(), preview=preview.model_dump_json()), LOOK)
+    (table,) = [block for block in message.blocks if block["type"] == "table"]
+    assert words in seen(message.blocks)
+    assert table["rows"][1][0]["text"] == "1"
+
+
 def test_a_preview_that_cannot_be_read_is_shown_as_it_is() -> None:
     assert "not json" in seen(approval_card(replace(approval_view(), preview="not json"), LOOK).blocks)
 
@@ -252,6 +274,14 @@ def test_a_takeover_offers_what_fits_its_state(state: TakeoverState) -> None:
     holds(message)
 
 
+@pytest.mark.parametrize("state", [TakeoverState.DONE, TakeoverState.HANDED_BACK, TakeoverState.ABORTED])
+def test_a_closed_takeover_does_not_say_for_ever_that_the_agent_is_working(state: TakeoverState) -> None:
+    going_on = run_view(RunStatus.RUNNING, steps=(StepView(0, 0, "", "done"), StepView(1, 1, "", "open")))
+    text = seen(takeover_packet(replace(takeover_view(state), view=going_on), LOOK).blocks)
+    assert "Plan at that time" in text
+    assert "working" not in text
+
+
 def test_an_unknown_action_is_asked_about() -> None:
     assert "Did this happen?" in seen(takeover_packet(takeover_view(cause="unknown"), LOOK).blocks)
 
@@ -264,6 +294,21 @@ def test_progress_says_that_an_ai_works_here_and_where_it_stands(status: RunStat
     assert ("/agent stop r1" in text) is not status.is_final
     assert ("question 1" in text) is (status is RunStatus.WAITING)
     holds(message)
+
+
+@pytest.mark.parametrize("status", [status for status in RunStatus if status.is_final])
+def test_nothing_is_being_worked_on_in_a_run_that_is_over(status: RunStatus) -> None:
+    text = seen(progress_message(run_view(status, steps=(StepView(0, 0, "", "open"),)), LOOK).blocks)
+    assert "not finished" in text
+    assert "working" not in text
+
+
+def test_a_task_that_could_not_be_planned_is_explained_once() -> None:
+    why = "No model is configured.\n- Do this\n- Or that"
+    run = run_view(RunStatus.FAILED, plan=None, steps=(), plan_failed=why, answer=why)
+    assert "Do this" not in seen(progress_message(run, LOOK).blocks)
+    assert "I cannot do this" in seen(answer_message(run, LOOK).blocks)
+    assert "Or that" in seen(answer_message(run, LOOK).blocks)
 
 
 def test_progress_without_a_plan_says_so() -> None:
