@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.domain import Outcome, RunStatus
+from agent.domain import Effect, Outcome, RunStatus, TakeoverState
 from agent.state import ActionState, RunState
 
 _NOT_DONE = {
@@ -19,19 +19,21 @@ _NOT_DONE = {
 
 def report(state: RunState, opening: str = "") -> str:
     """A Markdown answer from the state alone: what was done, skipped, denied, expired."""
-    lines = [opening or _opening(state)]
     done = [item for item in state.actions.values() if item.outcome in {Outcome.SUCCEEDED, Outcome.DONE_BY_HUMAN}]
-    if done:
-        lines += ["", "**Done**", *(f"- {_line(item)}" for item in done)]
+    lists = [
+        ("Looked up", [_line(item) for item in done if _only_read(item)]),
+        ("Done", [_line(item) for item in done if not _only_read(item)]),
+    ]
     missing = [item for item in state.actions.values() if item.outcome in _NOT_DONE]
+    back = [item for item in missing if _handed_back(state, item)]
+    lists.append(("Handed back", [_back_line(state, item) for item in back]))
     for outcome, word in _NOT_DONE.items():
-        of_kind = [item for item in missing if item.outcome is outcome]
-        if of_kind:
-            lines += ["", f"**{word}**", *(f"- {_line(item)}" for item in of_kind)]
-    skipped = _skipped(state)
-    if skipped:
-        lines += ["", "**Not begun**", *(f"- {instruction}" for instruction in skipped)]
-    return "\n".join(lines)
+        lists.append((word, [_line(item) for item in missing if item.outcome is outcome and item not in back]))
+    lists.append(("Not begun", list(_skipped(state))))
+    parts = ["\n".join([f"**{word}**", *(f"- {line}" for line in lines)]) for word, lines in lists if lines]
+    # What the lists show need not be said before them, and the message has a heading that says it once more.
+    first = opening or _opening(state) or ("" if parts else "Not everything could be done.")
+    return "\n\n".join([first, *parts] if first else parts)
 
 
 def _opening(state: RunState) -> str:
@@ -41,7 +43,26 @@ def _opening(state: RunState) -> str:
         return state.plan_failed
     if state.out_of_time:
         return "The run's time was used up, so this is what there is."
-    return "Not everything could be done."
+    return ""
+
+
+def _only_read(item: ActionState) -> bool:
+    """Whether the agent looked and changed nothing; what a person did is always something done."""
+    reads = bool(item.intents) and all(intent.effect is Effect.READ for intent in item.intents)
+    return reads and item.outcome is Outcome.SUCCEEDED
+
+
+def _handed_back(state: RunState, item: ActionState) -> bool:
+    takeover = state.takeovers.get(item.takeover)
+    return takeover is not None and takeover.state is TakeoverState.HANDED_BACK and item.outcome is Outcome.WITHDRAWN
+
+
+def _back_line(state: RunState, item: ActionState) -> str:
+    """What was handed back and the instruction; a runbook cannot follow one, which must not go unsaid."""
+    by_runbook = state.plan is not None and state.plan.planner.startswith("runbook:")
+    unheard = " (not followed: a runbook cannot take instructions)" if by_runbook else ""
+    said = f': "{item.feedback}"{unheard}' if item.feedback else ""
+    return f"{item.headline or item.action.tool}{said}"
 
 
 def _line(item: ActionState) -> str:

@@ -4,6 +4,7 @@ SecondKeyError
 ├── ConfigurationError            the operator must mend something; exit 2
 ├── JournalError
 │   ├── EpochMoved
+│   ├── Overtaken
 │   ├── LeaseLost
 │   ├── RunStopped
 │   ├── RunPaused
@@ -74,6 +75,12 @@ class EpochMoved(JournalError):
     """The run was handed back meanwhile, so this was decided on an old state of affairs."""
 
     code = "EPOCH_MOVED"
+
+
+class Overtaken(JournalError):
+    """Somebody added words to the run meanwhile, so it does not end without them."""
+
+    code = "OVERTAKEN"
 
 
 class LeaseLost(JournalError):

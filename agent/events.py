@@ -37,7 +37,7 @@ class CoRequesterAdded(Value):
 
     type: Literal["co_requester_added"] = "co_requester_added"
     principal: Principal
-    cause: Literal["follow_up", "file", "edit", "hand_back"]
+    cause: Literal["follow_up", "file", "edit", "hand_back", "denial", "takeover"]
 
 
 class FollowUpReceived(Value):
@@ -332,6 +332,8 @@ class RunFinished(Value):
     answer_blob: str = ""
     summary: str = ""
     code: str = ""
+    follow_ups: int = -1
+    """How many follow-ups the answer knows of; with another number in the journal the run does not end. -1: any."""
 
 
 Event = (

@@ -14,10 +14,11 @@ from agent.errors import (
     LeaseLost,
     ModelError,
     ModelUnavailable,
+    Overtaken,
     RunPaused,
     RunStopped,
 )
-from agent.events import ActionStarted, Event
+from agent.events import ActionStarted, Event, RunFinished
 from agent.ports import Committed, Condition, Intention, ModelReply, ModelRequest, Stored
 from agent.state import RunState, apply, fold
 
@@ -81,6 +82,9 @@ class MemoryJournal:
         state = self.states.get(run) or RunState(run=run)
         if isinstance(condition, Intention):
             self._check(state, condition)
+        for event in events:
+            if isinstance(event, RunFinished) and event.follow_ups not in {-1, len(state.follow_ups)}:
+                raise Overtaken
         first = state.seq + 1
         stored = tuple(Stored(first + index, self.clock.now(), event) for index, event in enumerate(events))
         self.states[run] = fold(run, stored, state)

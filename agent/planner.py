@@ -129,9 +129,13 @@ class Planner:
     async def _end(self, box: Box, status: RunStatus, answer: str, code: str = "") -> None:
         state = box.state
         blobs: dict[str, str] = {}
-        text = self._kit.redact(answer)
+        text = self._kit.redact(answer + await self._unheard(state))
         finished = ev.RunFinished(
-            status=status, answer_blob=put_blob(blobs, text), summary=text[:SUMMARY_CHARACTERS], code=code
+            status=status,
+            answer_blob=put_blob(blobs, text),
+            summary=text[:SUMMARY_CHARACTERS],
+            code=code,
+            follow_ups=len(state.follow_ups),
         )
         reason = "The run was stopped." if state.stop_by else "The run has ended."
         await box.commit([*self._rater.closing(state, reason), finished], Intention(epoch=state.epoch), blobs)
@@ -156,6 +160,8 @@ class Planner:
             return [ev.StepFinished(step=call.step, status=result.status, summary=summary)]
         events: list[ev.Event] = []
         room = self._limits.actions_a_step - len(state.steps[call.step].actions)
+        if len({wanted.id for wanted in reply.calls}) < len(reply.calls):
+            raise ModelReplyInvalid("Two of the calls have the same id; give each one of its own.")
         for wanted in reply.calls[:room]:
             arguments = dict(wanted.arguments) if not isinstance(wanted.arguments, str) else wanted.arguments
             proposal = Call(call.step, call.turn, wanted.tool, arguments, reply.text, f"{call.turn}/{wanted.id}")
@@ -166,12 +172,15 @@ class Planner:
         self, state: RunState, call: ev.ModelCallStarted, reply: ModelReply, blobs: dict[str, str]
     ) -> Sequence[ev.Event]:
         del call
-        text = self._kit.redact(read_answer(reply))
+        text = self._kit.redact(read_answer(reply) + await self._unheard(state))
         self._caller.forget(state.run)
         status = RunStatus.COMPLETED if is_complete(state) else RunStatus.PARTIAL
         finished = ev.RunFinished(
-            status=status, answer_blob=put_blob(blobs, text), summary=text[:SUMMARY_CHARACTERS]
-        )  # fmt: skip
+            status=status,
+            answer_blob=put_blob(blobs, text),
+            summary=text[:SUMMARY_CHARACTERS],
+            follow_ups=len(state.follow_ups),
+        )
         return [*self._rater.closing(state, "The run has ended."), finished]
 
     def _runbook(self, state: RunState) -> ev.PlanMade | ev.PlanFailed:
@@ -194,6 +203,14 @@ class Planner:
         return report(state, "Everything was done." if is_complete(state) else "")
 
     # -- what models are told ------------------------------------------------------------------------------------
+
+    async def _unheard(self, state: RunState) -> str:
+        """What people added too late for anybody to act on it, so that it is not lost in silence."""
+        late = [await self._kit.journal.blob(item) for item in state.follow_ups[state.heard :]]
+        if not late:
+            return ""
+        said = "\n".join(f"> {text[:SUMMARY_CHARACTERS]}" for text in late)
+        return f"\n\n**Not taken into account**, because it came while I was at it:\n{said}\nPlease ask me for it anew."
 
     async def _follow_ups(self, state: RunState) -> str:
         return "\n".join([await self._kit.journal.blob(item) for item in state.follow_ups])

@@ -146,8 +146,8 @@ def _is_too_deep(value: Json) -> bool:
     """Whether a value is nested deeper than what writes and reads it could follow."""
     level: list[Json] = [value]
     for _ in range(MAX_NESTING):
-        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
-        level = [child for children in inner for child in children]
+        inner = [cast("dict[str, Json] | list[Json]", item) for item in level if isinstance(item, dict | list)]
+        level = [child for some in inner for child in (some.values() if isinstance(some, dict) else some)]
         if not level:
             return False
     return True

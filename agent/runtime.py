@@ -22,6 +22,7 @@ from agent.errors import (
     ApprovalNotValid,
     EpochMoved,
     LeaseLost,
+    Overtaken,
     RunPaused,
     RunStopped,
     StorageUnavailable,
@@ -263,6 +264,8 @@ class Runtime:
         except (RunPaused, RunStopped):
             paused.add(move)
             await box.catch_up()
+        except Overtaken:
+            await box.catch_up()  # the same end is thought through again, with the new words
         except (EpochMoved, AlreadyStarted, ApprovalNotValid, AlreadyDecided):
             await box.catch_up()
             await self._count(box, move, failures)

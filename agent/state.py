@@ -137,6 +137,8 @@ class RunState:
     calls: Mapping[str, ModelCall] = field(default_factory=dict[str, ModelCall])
     co_requesters: frozenset[str] = frozenset()
     follow_ups: tuple[str, ...] = ()
+    heard: int = 0
+    """How many of the follow-ups a model was told while it could still act on them."""
     stop_by: str = ""
     stop_reason: str = ""
     out_of_time: bool = False
@@ -316,7 +318,9 @@ def _call(state: RunState, event: ev.ModelCallStarted | ev.ModelCallFinished | e
             model=event.model,
             reserved=event.reserved_micro_usd,
         )
-        return _set(state, calls={**state.calls, call.id: call})
+        hears = event.purpose != "answer"  # an answer can tell of words, but not act on them any more
+        heard = len(state.follow_ups) if hears else state.heard
+        return _set(state, calls={**state.calls, call.id: call}, heard=heard)
     call = _get(state.calls, event.call)
     if call.phase != "started":
         raise IllegalTransition(f"model call {call.id} ended twice")

@@ -28,7 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_MISUSE
     except StorageUnavailable as error:
         print(f"secondkey: {error}", file=sys.stderr)
-        print("  Fix: check that the data folder is there, writable and not full.", file=sys.stderr)
+        print(
+            "  Fix: check that the data folder is there, writable and not full, and its secondkey.db whole.",
+            file=sys.stderr,
+        )
         return EXIT_MISUSE
     except SecondKeyError as error:
         print(f"secondkey: {error} ({error.code})", file=sys.stderr)

@@ -255,6 +255,10 @@ class _Builder:
         except BaseException:
             await app.stop()
             raise
+        if channels.problem:
+            _log.warning("cards_have_no_channel", problem=channels.problem)
+        if self.environment.get("SECONDKEY_MODELS") and not chain:
+            _log.warning("no_model_has_a_key", models=self.environment["SECONDKEY_MODELS"])
         _log.info("ready", url=web.url, team=installation.team, models=list(chain), policy=policy.version)
         return app
 
@@ -328,6 +332,14 @@ class _Builder:
         deciders = frozenset(policy.deciders(installation.team))
         identity = Identity(client, installation.team, self.clock, decides=lambda who: who.key in deciders)
         await identity.learn(deciders)
+        able = [key for key in deciders if identity.may_decide(Principal.parse(key))]
+        if not able:
+            raise ConfigurationError(
+                f"None of the approvers ({', '.join(sorted(deciders))}) is a full member of {installation.team_name}.",
+                fix="Name Slack user ids such as U0123 of full members (profile, Copy member ID).",
+            )
+        if missing := deciders - set(able):
+            _log.warning("approvers_who_cannot_decide", approvers=sorted(missing))
         decisions = Decisions(db, self.clock, self.ids, PolicyEntitlement(policy, identity))
         queries, outbox = Queries(db), Outbox(db)
         renderer = Renderer(
@@ -393,7 +405,6 @@ class _Builder:
         return AsyncApp(
             name="secondkey",  # else Bolt walks the whole stack to find one, for 80 ms
             client=client,
-            token=self.settings.slack_bot_token.get_secret_value(),
             signing_secret=self.settings.slack_signing_secret.get_secret_value() or None,
             process_before_response=True,
             request_verification_enabled=self.over_http,

@@ -20,7 +20,7 @@ def check_tokens(settings: Settings, *, over_http: bool) -> None:
     if missing:
         raise ConfigurationError(
             f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set.",
-            fix="Copy it from your app's settings on Slack into the environment; see README.md.",
+            fix=f"Copy {'it' if len(missing) == 1 else 'them'} from your app's settings on Slack into the environment.",
         )
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
 
 from agent.errors import ConfigurationError
 
@@ -124,8 +126,17 @@ def load_settings(path: Path | None, environment: dict[str, str], **given: objec
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
+        fix = f"Mend it in {file} or the environment."
+        if first["type"] == "extra_forbidden":
+            near = get_close_matches(place, Settings.model_fields, n=1)
+            raise ConfigurationError(
+                f"There is no setting {place!r}.", fix=f"Did you mean {near[0]!r}?" if near else fix
+            ) from error
+        raise ConfigurationError(f"The setting {place!r} is not usable: {first['msg']}.", fix=fix) from error
+    except SettingsError as error:
         raise ConfigurationError(
-            f"The setting {place!r} is not usable: {first['msg']}.", fix=f"Mend it in {file} or the environment."
+            "A setting in the environment cannot be read: a list or a table is written as JSON there.",
+            fix="Write it like SECONDKEY_APPROVERS='[\"U0123\"]', or set it in the file.",
         ) from error
 
 
@@ -134,7 +145,8 @@ def _read(file: Path) -> dict[str, Any]:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(
-            f"{file} cannot be read: {error}.", fix="Mend the file, or write a new one with `secondkey init`."
+            f"{file} cannot be read: {error}.",
+            fix="Mend the file; `secondkey init --folder NEW` writes a fresh one to compare with.",
         ) from error
     base = file.resolve().parent
     for key in ("data", "project", "policy"):

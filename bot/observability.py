@@ -34,8 +34,7 @@ def configure_logging(redact: Redact, *, stream: TextIO | None = None, file: Pat
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     final: list[Any] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if not is_terminal:
-        final.append(structlog.processors.format_exc_info)
+    final.append(structlog.processors.format_exc_info)  # before the redaction, so that it sees the traceback
     final.append(redacted)
     # The pretty tracebacks show local variables, and those may hold what nobody may see.
     final.append(

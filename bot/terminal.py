@@ -42,11 +42,17 @@ def _rows(database: Database, query: str, parameters: Sequence[object] | dict[st
 
 def _open(path: Path) -> Database:
     if not path.is_file():
-        raise ConfigurationError(f"There is no database at {path}.", fix="Start `secondkey serve` once, or set `data`.")
+        raise ConfigurationError(
+            f"There is no database at {path}.",
+            fix="Start `secondkey serve` once, or set `data`; after a demo: SECONDKEY_DATA=.secondkey/demo.",
+        )
     try:
-        return Database(sqlite3.connect(f"file:{path}?mode=ro", uri=True))
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        connection.execute("SELECT 1 FROM runs LIMIT 1")
+        return Database(connection)
     except sqlite3.Error as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}.", fix="Check the file's rights.") from error
+        fix = "Check its rights, and that `data` names the folder of a Second Key."
+        raise ConfigurationError(f"{path} cannot be read: {error}.", fix=fix) from error
 
 
 def _one(database: Database, prefix: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -69,7 +70,8 @@ async def serve(
     except OSError as error:
         await runner.cleanup()
         raise ConfigurationError(
-            f"{host}:{port} cannot be listened on: {error.strerror}.", fix="Set another port, or stop what holds it."
+            f"{host}:{port} cannot be listened on: {os.strerror(error.errno or 0).lower()}.",
+            fix="Set another port, or stop what holds it.",
         ) from error
     bound = int(runner.addresses[0][1])
     return WebServer(runner, f"http://{host}:{bound}")
@@ -85,7 +87,7 @@ def _slack(bolt: AsyncApp) -> Callable[[web.Request], Awaitable[web.StreamRespon
                 answer = await bolt.async_dispatch(await to_bolt_request(request))
         except (TimeoutError, StorageUnavailable):
             return web.Response(status=503, text="not saved; please deliver again")
-        except (TypeError, ValueError, AttributeError, KeyError) as error:
+        except (TypeError, ValueError, AttributeError, KeyError, RecursionError) as error:
             # Bolt reads some fields before any listener does, and trusts their types.
             _log.warning("request_not_understood", error=type(error).__name__)
             return web.Response(status=400, text="not understood")

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, Protocol, TypeVar
 
-from agent.domain import ApprovalState, Principal, Tier
+from agent.domain import ApprovalState, Principal, RunStatus, Tier
 from agent.errors import AlreadyDecided, DecisionError, NotEntitled, OwnRequest, UnknownSubject
-from agent.events import ApprovalDecided, ApprovalDelivered, ApprovalReminded, DenialExplained, Event, VoteCast
+from agent.events import (
+    ApprovalDecided,
+    ApprovalDelivered,
+    ApprovalReminded,
+    CoRequesterAdded,
+    DenialExplained,
+    Event,
+    VoteCast,
+)
 from agent.ports import Clock, Ids
 from storage.audit import refused
 from storage.database import Database, Tx
@@ -83,7 +91,11 @@ class ApprovalDecisions:
                     "A reason was given already.", state=row.state, by=row.decided_by, at=row.decided_at
                 )
             if reason or row.reason_until:
-                append(tx, row.run, (DenialExplained(approval=approval, reason=reason, by=principal.key),))
+                explained: list[Event] = [DenialExplained(approval=approval, reason=reason, by=principal.key)]
+                line = tx.conn.execute("SELECT status FROM runs WHERE id = ?", (row.run,)).fetchone()
+                if reason and not RunStatus(line[0]).is_final:
+                    explained.append(CoRequesterAdded(principal=principal, cause="denial"))  # the agent hears it
+                append(tx, row.run, explained)
             return find_approval(tx.conn, approval) or row
 
         return await self._take(write)

@@ -10,7 +10,7 @@ from typing import Any
 
 from agent import events as ev
 from agent.domain import Outcome, RunStatus, Tier
-from agent.errors import AlreadyStarted, ApprovalNotValid, JournalError
+from agent.errors import AlreadyStarted, ApprovalNotValid, JournalError, Overtaken
 from storage import projected_approvals as approvals
 from storage import projected_takeovers as takeovers
 from storage.working import LANE_DECISION, LANE_PROGRESS, ActionRow, RunRow, Working
@@ -77,6 +77,11 @@ def _run_finished(work: Working, event: ev.RunFinished, seq: int) -> None:
     run = work.live
     if not event.status.is_final:
         raise JournalError(f"A run cannot finish as {event.status.value}.")
+    if event.follow_ups >= 0:
+        query = "SELECT count(*) FROM events WHERE run = ? AND type = 'follow_up_received'"
+        (added,) = work.tx.conn.execute(query, (work.id,)).fetchone()
+        if added != event.follow_ups:
+            raise Overtaken
     run.status, run.ended_at = event.status, work.tx.now
     run.answer_blob, run.summary = event.answer_blob, event.summary
     work.tx.conn.execute(

@@ -121,6 +121,8 @@ class TakeoverDecisions:
             if state == "handed_back":
                 epoch += 1
                 events.append(CoRequesterAdded(principal=principal, cause="hand_back"))
+            elif state == "done" and (what or reference or evidence):
+                events.append(CoRequesterAdded(principal=principal, cause="takeover"))  # the agent hears these words
             closed = TakeoverClosed(
                 takeover=takeover,
                 state=state,

@@ -16,7 +16,7 @@ from agent.tools.base import Arguments, Preview, Tool, ToolContext, ToolResult
 from agent.workspace import Diff, Workspace
 
 #: A longer diff cannot be read by a person in earnest.
-_MOST_TEXT = 262_144
+_MOST_TEXT = 65_536
 _EFFECTS = {"added": Effect.CREATE, "changed": Effect.MODIFY, "removed": Effect.DELETE}
 _SIGNS = {"added": "A", "changed": "M", "removed": "D"}
 

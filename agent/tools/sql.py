@@ -15,7 +15,7 @@ from agent.facts.model import Facts
 from agent.facts.sql import Statement, read_sql
 from agent.tools.base import Arguments, Database, Preview, Tool, ToolContext, ToolResult
 from agent.tools.sql_connection import Cell, only_changes, opened, quoted, shown_rows
-from agent.tools.sql_survey import SHOWN_ROWS, CannotPreview, Survey, survey
+from agent.tools.sql_survey import SHOWN_ROWS, CannotPreview, Survey, key_name, survey
 from agent.tools.threads import Stop, to_the_end
 
 MOST_READ = 200
@@ -260,7 +260,36 @@ def _change_as_shown(
         raise PreviewMismatch
     if watched and _touched(connection, len(found.table.key)) != sorted(map(repr, found.keys)):
         raise PreviewMismatch
+    if statement.kind == "update" and not _came_out_as_shown(connection, found):
+        raise PreviewMismatch("What it would have written is not what was shown, so nothing was changed.")
     return found
+
+
+def _came_out_as_shown(connection: sqlite3.Connection, found: Survey) -> bool:
+    """Compare what was written with what people saw: the preview was computed by another parser than SQLite's."""
+    places = [(place, name) for place, name in enumerate(found.columns) if name.lower() in found.settable]
+    if not places:
+        return True
+    columns = ", ".join(quoted(name) for _, name in places)
+    where = " AND ".join(f"{key_name(part)} IS ?" for part in found.table.key)
+    query = f"SELECT {columns} FROM main.{quoted(found.table.name)} WHERE {where}"  # noqa: S608 - quoted names only
+    for key, shown_row in zip(found.keys, found.after, strict=False):
+        written = connection.execute(query, key).fetchone()
+        if written is None:
+            continue  # its key itself was changed, so that it cannot be found by the old one
+        if not all(_same(new, shown_row[place]) for new, (place, _) in zip(written, places, strict=True)):
+            return False
+    return True
+
+
+def _same(written: object, shown_value: object) -> bool:
+    """Whether two values are one, but for the type that the column gives it."""
+    if written == shown_value:
+        return True
+    try:
+        return float(str(written)) == float(str(shown_value))
+    except ValueError:
+        return str(written) == str(shown_value)
 
 
 def _watch(connection: sqlite3.Connection, found: Survey, kind: str) -> None:

@@ -47,6 +47,8 @@ class Survey:
     count: int
     fingerprint: str
     unbounded: bool = False
+    settable: tuple[str, ...] = ()
+    """Columns of an UPDATE whose new values can be told beforehand, and so must come out as shown."""
 
 
 def survey(connection: sqlite3.Connection, statement: Statement, sql: str) -> Survey:
@@ -123,7 +125,7 @@ def _survey_rows(connection: sqlite3.Connection, tree: exp.Expr, table: Table, s
     prefix = quoted(target.alias or table.name)
     sets = _assignments(tree, table)
     after = {name.lower(): value for name, value in sets}
-    key = [f"{prefix}.{_key_name(part)}" for part in table.key]
+    key = [f"{prefix}.{key_name(part)}" for part in table.key]
     values = [f"{prefix}.{quoted(column)}" for column in table.columns]
     computed = [f"({value.sql(dialect='sqlite')})" for _, value in sets]
     # The pieces are quoted names or were read and printed by sqlglot; the connection is read-only all the same.
@@ -147,6 +149,7 @@ def _survey_rows(connection: sqlite3.Connection, tree: exp.Expr, table: Table, s
         after=_pick(rows, lead + changed) if after else (),
         count=len(rows),
         fingerprint=_hash(sql, hashed),
+        settable=tuple(name.lower() for name, value in sets if is_deterministic(value)),
         unbounded=len(rows) > _SMALL_TABLE and len(rows) == _size(connection, table),
     )
 
@@ -203,7 +206,8 @@ def _shows_key(connection: sqlite3.Connection, table: Table) -> bool:
     return any(row[5] for row in described)
 
 
-def _key_name(part: str) -> str:
+def key_name(part: str) -> str:
+    """A part of a key as SQL: one of the names of the rowid, or a quoted column."""
     return part if part in _ROWID_NAMES else quoted(part)
 
 

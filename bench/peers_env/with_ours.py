@@ -62,7 +62,7 @@ def recording() -> Telemetry:
     from collections.abc import Sequence  # noqa: PLC0415  # only with --telemetry, as the rest
 
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider  # noqa: PLC0415  # as above
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult  # noqa: PLC0415  # as above
 
     from agent.telemetry import Telemetry  # noqa: PLC0415  # as above
 

@@ -27,7 +27,7 @@ def answer_message(view: RunView, look: Look) -> Message:
     if by_model and run.status is not RunStatus.COMPLETED and (listed := _list(view)):
         blocks.append(section(listed))
     cost = f"{count(len(view.steps), 'step')} · {money(run.spent_micro_usd)} · run `{inline(run.id, 40)}`"
-    blocks.append(context(f"Written by an AI; it can be wrong · {cost}"))
+    blocks.append(context(" · ".join([_author(view), cost, *_how_to_go_on(view)])))
     text = f"{RUN[run.status].capitalize()}: {bare(body, 300)}"
     safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return Message.of(safe, blocks, [section(head), section(inline(body, 2500))])
@@ -40,6 +40,21 @@ _HEAD = {
     RunStatus.CANCELLED: ":octagonal_sign: *It was stopped.*",
 }
 _NO_PLAN = ":x: *I cannot do this.*"
+
+
+def _author(view: RunView) -> str:
+    """Who wrote the answer; a runbook's, and the news that there is no plan, come from no model."""
+    if view.plan is None:
+        return "Written without a model"
+    if view.plan.planner.startswith("runbook:"):
+        return "Written from a runbook, without a model"
+    return "Written by an AI; it can be wrong"
+
+
+def _how_to_go_on(view: RunView) -> list[str]:
+    """In a channel the bot hears mentions only (invariant 6), also in its own thread."""
+    place = view.task.place
+    return ["mention me to go on"] if place.channel and not place.is_dm else []
 
 
 def _parts(body: str) -> list[str]:

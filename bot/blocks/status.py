@@ -9,7 +9,7 @@ from agent.domain import RunStatus
 from bot.blocks.kit import Block, context, divider, fit, header, section, when
 from bot.blocks.message import Look
 from bot.blocks.progress import done_so_far, plan_lines
-from bot.blocks.text import inline
+from bot.blocks.text import inline, prose
 from bot.words import RUN, count, money
 from storage.views import RunLine, RunView
 
@@ -69,8 +69,10 @@ def help_text(command: str, bot: str = "") -> str:
     )
 
 
-def home(waiting: Sequence[RunLine], mine: Sequence[RunLine], look: Look, bot: str = "") -> Block:
-    """The Home tab: what waits for people first, then one's own runs."""
+def home(waiting: Sequence[RunLine], mine: Sequence[RunLine], look: Look, bot: str = "", refusal: str = "") -> Block:
+    """The Home tab: what waits for people first, then one's own runs; or only why the bot takes no tasks."""
+    if refusal:
+        return {"type": "home", "blocks": [section(prose(refusal, 500))]}
     blocks: list[Block] = [header("What waits for people")]
     blocks.append(section("\n".join(run_line(view, look) for view in waiting[:10]) or "Nothing waits."))
     blocks += [divider(), header("Your runs")]

@@ -50,11 +50,13 @@ async def publish(services: Services, user: str, team: str) -> None:
     """Show the home tab; tried once, and again whenever it is opened."""
     try:
         person = await services.identity.person(user, team)
-        waiting = services.queries.runs(statuses=(RunStatus.WAITING,), limit=50)
-        mine = [] if person.refusal else list(services.queries.runs(requester=person.principal.key, limit=10))
-        view = home(
-            await visible(services, person, waiting, 10), mine, Look(command=services.command), services.bot_user
-        )
+        look = Look(command=services.command)
+        if person.refusal:
+            view = home((), (), look, refusal=person.refusal)
+        else:
+            waiting = services.queries.runs(statuses=(RunStatus.WAITING,), limit=50)
+            mine = services.queries.runs(requester=person.principal.key, limit=10)
+            view = home(await visible(services, person, waiting, 10), mine, look, services.bot_user)
         async with asyncio.timeout(NOW_OR_NEVER_S):
             await services.client.views_publish(user_id=user, view=view)
     except (SecondKeyError, SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:

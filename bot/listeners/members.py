@@ -44,7 +44,7 @@ class Members:
                     if not cursor:
                         break
         except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError):
-            found = set()  # believed as long: a list of 200 runs must not ask 200 times while Slack is down
+            found = set[str]()  # believed as long: a list of 200 runs must not ask 200 times while Slack is down
         while len(self._known) >= MOST_KEPT:
             self._known.pop(next(iter(self._known)))
         self._known[channel] = (clock.monotonic(), frozenset(found))

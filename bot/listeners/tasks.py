@@ -10,6 +10,7 @@ from slack_bolt import BoltResponse
 
 from agent.domain import Place, Principal, Task
 from agent.errors import NotEntitled, QuotaExceeded, StorageUnavailable
+from bot.blocks.status import help_text
 from bot.identity import NotVerified
 from bot.listeners import replies
 from bot.listeners.payload import Body, Said, mapping, said_of, text_of
@@ -24,6 +25,13 @@ _GREETING: Final = re.compile(
 _THANKS: Final = re.compile(
     r"(?:many )?(?:thanks|thank you|thx|ty|cheers|great|nice|perfect|awesome|well done|good (?:bot|job|work))"
     r"(?: a lot| so much| very much| again)?",
+    re.IGNORECASE,
+)
+_HELP: Final = re.compile(
+    r"(?:(?:hi|hello|hey)(?: there)?[,.!]? )?(?:so,? )?"
+    r"(?:(?:please )?(?:show )?help(?: me)?(?: please)?|can you help(?: me| us)?"
+    r"|what (?:can|do|could) you do(?: here| for (?:me|us))?|what (?:can|should) i ask(?: you)?"
+    r"|who are you|what are you|how (?:do you|does this|does it) work)",
     re.IGNORECASE,
 )
 _ORNAMENT: Final = re.compile(r"[\s!.,?…]+$|^[\s!.,]+|:[\w+'-]+:|[\U0001f300-\U0001faff\u2600-\u27bf\ufe0f\u200d]")
@@ -127,9 +135,16 @@ def _word(services: Services, said: Said) -> str:
             "Please make it shorter, or put the long part into a file of the project and name it."
         )
     if len(said.text) <= SMALL_TALK:
-        bare = _ORNAMENT.sub("", _ORNAMENT.sub("", said.text)).strip()
-        if _THANKS.fullmatch(bare):
-            return "You are welcome!"
-        if _GREETING.fullmatch(bare) or not bare:
-            return f"Hello! I am an AI. Give me a task, or type `{services.command} help` to see what I do."
+        return _small_talk(said.text, services.command)
+    return ""
+
+
+def _small_talk(text: str, command: str) -> str:
+    bare = _ORNAMENT.sub("", _ORNAMENT.sub("", text)).strip()
+    if _THANKS.fullmatch(bare):
+        return "You are welcome!"
+    if _HELP.fullmatch(bare):
+        return help_text(command)
+    if _GREETING.fullmatch(bare) or not bare:
+        return f"Hello! I am an AI. Give me a task, or type `{command} help` to see what I do."
     return ""

@@ -40,7 +40,7 @@ async def test_a_task_chatted_in_the_page_ends_in_the_thread_with_a_true_answer(
 
     files = sorted(demo.project.rglob("*.py"))
     lines = sum(len(path.read_text().splitlines()) for path in files)
-    answer = screen.thread.locator(".message", has_text="Written by an AI")
+    answer = screen.thread.locator(".message", has_text="Written from a runbook")
     await expect(answer).to_contain_text(f"{lines} lines of Python in {len(files)} files")
     for path in files:
         counted = rf"{len(path.read_text().splitlines())}\s+{re.escape(str(path.relative_to(demo.project)))}"

@@ -55,6 +55,6 @@ async def test_after_a_sigkill_the_old_cards_button_works_and_the_action_runs_on
     await screen.open("C0DATA")
     await screen.open_thread(asked)
     await expect(screen.thread).to_contain_text("One more piece is on the shelf.")
-    await expect(screen.thread.locator(".message", has_text="Written by an AI")).to_have_count(1)
+    await expect(screen.thread.locator(".message", has_text="Written from a runbook")).to_have_count(1)
     assert workplace.stock() == before + 1
     assert workplace.started() == 1

@@ -215,7 +215,7 @@ class House:
 
     async def answer(self, ts: str, channel: str = DATA) -> str:
         """The words of the final answer in a thread."""
-        found = await self.slack.wait_for_message(channel, lambda m: "Written by an AI" in words(m), thread_ts=ts)
+        found = await self.slack.wait_for_message(channel, lambda m: "Written " in words(m), thread_ts=ts)
         return words(found)
 
     async def told(self, user: str, contains: str) -> str:

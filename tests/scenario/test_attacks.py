@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from agent.domain import Action, Principal, RunStatus, Task
-from agent.errors import ToolError
+from agent.errors import ModelError, ToolError
 from agent.facts.python import python_facts
 from agent.facts.seeds import seed_patterns
 from agent.facts.sql import sql_facts
@@ -162,7 +162,7 @@ async def test_a_change_that_nobody_can_read_is_for_a_person(open_house: Opened,
     if sandbox.name == "none":
         pytest.fail("This test needs a sandbox.")
     code = "open('setup.sh', 'wb').write(b'#!/bin/sh\\necho harmless\\n\\x00')"
-    replies = [
+    replies: list[ModelReply | ModelError] = [
         script.plan(),
         script.use(("run_python", {"code": code})),
         script.use(("apply_changes", {})),
@@ -224,7 +224,7 @@ async def test_the_sandbox_shows_nothing_below_usr_that_is_no_part_of_the_system
     call = SandboxCall(command=(*python.command, "-c", code), workspace=tmp_path, read_only=python.read_only)
     result = await sandbox.run(call)
     assert there
-    assert result.stdout.decode().strip() == str([[] for _ in there])
+    assert result.stdout.decode().strip() == f"[{', '.join('[]' for _ in there)}]"
     assert b"Read-only file system" in result.stderr
 
 
@@ -249,3 +249,11 @@ def test_a_known_task_with_thousands_of_blanks_in_it_is_none_and_costs_nothing()
     began = time.perf_counter()
     assert books.plan(task) is None
     assert time.perf_counter() - began < AT_ONCE_S / 10
+
+
+@pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded"])
+async def test_a_body_nested_too_deep_is_not_understood_and_nothing_worse(open_house: Opened, kind: str) -> None:
+    house = await open_house(over_http=True)
+    nested = "[" * 100_000
+    body = nested if kind == "application/json" else f"payload={nested}"
+    assert (await house.signed(body, content_type=kind, secret="forged"))[0] == 400

@@ -234,7 +234,7 @@ async def test_a_model_that_does_not_answer_leaves_the_task_to_the_runbooks(open
     house = await open_house(model=ScriptedModel([]))
     assert "It is 2" in await house.answer(await house.ask("add 1 and 1"))
     ts = await house.slack.post(MAYA, await house.dm(MAYA), "compose a symphony")
-    found = await house.slack.wait_for_message(await house.dm(MAYA), lambda m: "Written by an AI" in words(m))
+    found = await house.slack.wait_for_message(await house.dm(MAYA), lambda m: "Written " in words(m))
     assert "No model could be reached" in words(found)
     assert ts
 

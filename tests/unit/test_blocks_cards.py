@@ -332,6 +332,33 @@ def test_a_partial_answer_lists_what_was_done_denied_expired_and_not_begun() -> 
     holds(message)
 
 
+@pytest.mark.parametrize(
+    ("planner", "author"),
+    [("runbook:x", "Written from a runbook, without a model"), ("model", "Written by an AI; it can be wrong")],
+)
+def test_an_answer_says_what_wrote_it(planner: str, author: str) -> None:
+    run = run_view(RunStatus.COMPLETED, answer="Done.")
+    assert run.plan is not None
+    text = seen(answer_message(replace(run, plan=run.plan.model_copy(update={"planner": planner})), LOOK).blocks)
+    assert author in text
+    assert text.count("Written ") == 1
+
+
+def test_an_answer_without_a_plan_was_written_by_no_model() -> None:
+    text = seen(answer_message(run_view(RunStatus.FAILED, plan=None, answer="No."), LOOK).blocks)
+    assert "Written without a model" in text
+
+
+@pytest.mark.parametrize(
+    ("place", "is_told"),
+    [(Place(channel="C1"), True), (Place(channel="D1", is_dm=True), False), (Place(), False)],
+)
+def test_an_answer_in_a_channel_says_that_going_on_takes_a_mention(place: Place, *, is_told: bool) -> None:
+    run = run_view(RunStatus.COMPLETED, answer="Done.")
+    message = answer_message(replace(run, task=run.task.model_copy(update={"place": place})), LOOK)
+    assert ("mention me to go on" in seen(message.blocks)) is is_told
+
+
 def test_a_very_long_answer_says_how_much_is_missing() -> None:
     message = answer_message(run_view(RunStatus.COMPLETED, answer="line\n" * 20_000), LOOK)
     assert "more characters" in seen(message.blocks)

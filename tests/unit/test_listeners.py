@@ -521,13 +521,34 @@ async def test_a_takeover_is_released_and_then_given_up_by_somebody_else(world: 
 
 @pytest.mark.parametrize(
     ("text", "answer"),
-    [("hi there!", "Hello"), ("thanks a lot :pray:", "welcome"), ("", "I am here"), ("x" * 100_000, "characters long")],
+    [("hi there!", "Hello"), ("thanks a lot :pray:", "welcome"), ("", "I am here"), ("x" * 100_000, "characters long")]
+    + [
+        (text, "high risk is done by a person")
+        for text in ("What can you do?", "help", "what do you do", "Hi, what can you do for us?")
+    ],
 )
 async def test_what_is_no_task_gets_a_word_and_no_run(world: World, text: str, answer: str) -> None:
     ts = await world.slack.post(MAYA, DATA, f"<@{BOT}> {text}")
     message = await world.slack.wait_for_message(DATA, lambda m: m.get("thread_ts") == ts and m.get("user") == BOT)
     assert answer in message["text"]
     assert world.queries.runs() == ()
+
+
+async def test_a_task_that_begins_like_a_question_about_the_bot_is_a_task(world: World) -> None:
+    await world.ask_task("What can you do about the oat price?")
+    assert len(world.queries.runs()) == 1
+
+
+async def test_a_guests_home_says_why_and_invites_to_nothing(world: World) -> None:
+    async def home_of(user: str) -> str:
+        await world.slack.call("home", {"as": user, "tab": "home"})
+        push = await world.slack.wait_for_push(lambda p: p["type"] == "home_published" and p["to"] == [user])
+        return str(push["view"]["blocks"])
+
+    assert "Mention" in await home_of(MAYA)
+    guest = await home_of(THEO)
+    assert "Guests can neither" in guest
+    assert "Mention" not in guest
 
 
 async def test_a_direct_message_is_a_task_and_says_where_the_question_will_stand(world: World) -> None:

@@ -10,6 +10,9 @@ import pytest
 import yaml
 from slack_sdk.web.async_client import AsyncWebClient
 
+from agent.domain import Principal, Task
+from agent.runbooks import Runbooks
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -137,6 +140,14 @@ def test_the_agent_view_has_at_most_four_prompts_and_a_short_description(manifes
     assert 1 <= len(view["suggested_prompts"]) <= 4
     assert all(set(prompt) == {"title", "message"} for prompt in view["suggested_prompts"])
     assert "assistant_view" not in manifest["features"]
+
+
+def test_every_suggested_prompt_is_a_task_that_the_runbooks_do_without_a_model(manifest: dict[str, Any]) -> None:
+    books = Runbooks.load()
+    who = Principal(team="T1", user="U1")
+    for prompt in manifest["features"]["agent_view"]["suggested_prompts"]:
+        assert prompt["message"] in books.examples
+        assert books.plan(Task(id="t1", text=prompt["message"], principal=who)) is not None
 
 
 def test_people_can_write_to_the_app_in_its_messages_tab(manifest: dict[str, Any]) -> None:

@@ -363,7 +363,16 @@ async def test_emptying_a_table_is_high_and_the_answer_gives_a_person_the_credit
     outputs, answer, tier = await world.follow("Empty the abandoned carts table", {"emptied": BY_HAND})
     assert tier == "high"
     assert outputs["before"]["data"]["rows"] == outputs["after"]["data"]["rows"] == [[240]]
-    assert "had **240** rows and has **240** now. I did not do it: a person took it over." in answer
+    assert (
+        "had **240** rows and has **240** now. I did not do it: a person took it over. **The table is not empty.**"
+        in answer
+    )
+
+
+async def test_a_table_that_is_empty_now_is_not_said_to_be_full(world: World) -> None:
+    _, answer, _ = await world.follow("Empty the abandoned carts table")
+    assert "has **0** now." in answer
+    assert "not empty" not in answer
 
 
 @pytest.mark.needs("bwrap", "git")

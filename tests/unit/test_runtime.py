@@ -10,7 +10,7 @@ import pytest
 
 from agent import events as ev
 from agent.clock import SystemClock
-from agent.domain import ApprovalState, Outcome, Principal, RunStatus, Task, Tier
+from agent.domain import ApprovalState, Outcome, Principal, RunStatus, Task, Tier, content_hash
 from agent.equipment import Equipment
 from agent.errors import ModelRateLimited, ModelUnavailable
 from agent.facts.model import Facts
@@ -465,3 +465,29 @@ async def test_an_unknown_that_did_not_happen_is_proposed_and_asked_anew(tmp_pat
     assert [item.outcome for item in ended.actions.values()] == [Outcome.WITHDRAWN, Outcome.SUCCEEDED]
     assert again.done == 1
     await bench.runtime.close(0)
+
+
+async def test_words_that_came_too_late_are_named_in_the_answer_and_not_lost(tmp_path: Path) -> None:
+    touch = Touch("touch_medium", gate=asyncio.Event())
+    bench = Bench(tmp_path, touch)
+    bench.begin("ask once")
+    await bench.ended()
+    approve(bench)
+    await touch.running.wait()
+    words = "do NOT publish"
+    bench.journal.blobs[content_hash(words)] = words
+    bench.journal.append("r1", ev.FollowUpReceived(principal=MAYA, text_blob=content_hash(words)))
+    assert touch.gate is not None
+    touch.gate.set()  # the driver is not told of the words: it finds them when it wants to end the run
+    assert (await bench.ended()).status is RunStatus.COMPLETED
+    assert words in await bench.answer()
+    assert "Not taken into account" in await bench.answer()
+
+
+async def test_two_calls_with_one_id_are_sent_back_to_the_model(tmp_path: Path) -> None:
+    twice = ModelReply(text="", calls=(ToolCall("c", "calculate", {"expression": "1"}),) * 2, cost_micro_usd=1)
+    done = reply(("submit_result", {"status": "done", "summary": "ok"}))
+    bench = Bench(tmp_path, model=ScriptedModel([PLAN, twice, done, reply(text="Fine.")]))
+    bench.begin("x")
+    assert (await bench.ended()).status is RunStatus.COMPLETED
+    assert not (await bench.ended()).actions

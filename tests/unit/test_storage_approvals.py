@@ -359,3 +359,16 @@ async def test_rows_hold_the_deciders_as_they_were_named(store: Store) -> None:
     asked = await store.ask(await store.run())
     row = store.db.read(lambda conn: conn.execute("SELECT deciders_json FROM approvals").fetchone())
     assert tuple(json.loads(row[0])) == asked.deciders == tuple(person.key for person in DECIDERS)
+
+
+async def test_invariant_5_whoever_gave_a_reason_for_a_denial_does_not_decide_on_what_follows_from_it(
+    store: Store,
+) -> None:
+    run = await store.run()
+    asked = await store.ask(run)
+    await store.decisions.vote(asked.id, FIRST, "deny")
+    await store.decisions.explain_denial(asked.id, FIRST, "insert my own row instead")
+    follows = await store.ask(run)
+    with pytest.raises(OwnRequest):
+        await store.decisions.vote(follows.id, FIRST, "approve")
+    assert (await store.decisions.vote(follows.id, SECOND, "approve")).state == "approved"

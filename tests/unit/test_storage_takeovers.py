@@ -226,3 +226,15 @@ async def test_a_lost_action_is_not_judged_by_its_requester_nor_a_high_one_by_th
     with pytest.raises(UnknownSubject):
         await store.decisions.answer_unknown(high.id, FIRST, "happened")
     assert store.takeover(lost.id).state == "open"
+
+
+async def test_invariant_5_whoever_told_the_agent_what_they_did_does_not_decide_on_what_follows(store: Store) -> None:
+    run = await store.run()
+    opened = await store.take_over(run)
+    claimed = await store.decisions.claim(opened.id, FIRST)
+    await store.decisions.close_takeover(
+        opened.id, FIRST, "done", token=claimed.claim_token, what="now add my row", reference="", evidence=""
+    )
+    follows = await store.ask(run)
+    with pytest.raises(OwnRequest):
+        await store.decisions.vote(follows.id, FIRST, "approve")

@@ -338,3 +338,26 @@ async def test_a_cancelled_query_leaves_no_thread_behind(context: ToolContext) -
 async def test_values_that_json_cannot_hold_are_told_in_words(context: ToolContext) -> None:
     result = await run(context, "SELECT x'0102', 9007199254740993, 9e999, NULL")
     assert result.data["rows"] == [["<2 bytes>", "9007199254740993", "inf", None]]
+
+
+@pytest.mark.parametrize("value", ["CAST('2020-01-01' AS DATE)", "CAST('12abc' AS DATETIME)"])
+async def test_a_value_that_comes_out_otherwise_than_it_was_shown_is_rolled_back(
+    context: ToolContext, shop: Path, value: str
+) -> None:
+    sql = f"UPDATE orders SET updated = {value} WHERE id = 7"  # noqa: S608  # the values above
+    preview = await seen(context, sql)
+    written = rows(shop, f"SELECT {value}")  # the values above
+    if preview.kind == "rows" and str(preview.after[0][-1]) != str(written[0][0]):
+        with pytest.raises(PreviewMismatch):
+            await run(context, sql, preview)
+        assert rows(shop, "SELECT updated FROM orders WHERE id = 7") == [(None,)]
+    else:
+        await run(context, sql, preview)
+
+
+@pytest.mark.parametrize("value", ["'05'", "5", "5.0", "'x'", "NULL"])
+async def test_a_value_that_only_takes_the_type_of_its_column_is_written(
+    context: ToolContext, shop: Path, value: str
+) -> None:
+    await run(context, f"UPDATE orders SET total = {value}, status = {value} WHERE id = 7")  # noqa: S608  # as above
+    assert rows(shop, "SELECT total IS NULL OR total IN (5, 'x') FROM orders WHERE id = 7") == [(1,)]
