@@ -155,9 +155,7 @@ def test_scripted_calls_are_proposed_one_after_the_other() -> None:
 
 
 def test_calls_of_a_step_together_are_proposed_at_once() -> None:
-    assert next_moves(state_after(*planned("a", "b", together=True)), NO_MODEL) == (
-        ProposeScripted(0, 0, 2),
-    )
+    assert next_moves(state_after(*planned("a", "b", together=True)), NO_MODEL) == (ProposeScripted(0, 0, 2),)
 
 
 def test_a_proposal_is_rated_before_anything_else() -> None:
