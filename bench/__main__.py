@@ -7,9 +7,10 @@ import json
 import pkgutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import bench
 from bench._report import machine
@@ -35,11 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run all; 1 when one failed or missed its target."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Run every benchmark.")
     parser.add_argument("--quick", action="store_true", help="a look only: nothing is judged and nothing written")
+    parser.add_argument("--only", nargs="+", choices=names(), help="these alone; what is kept of the others stays")
     parser.add_argument("--output", type=Path, default=RESULTS, help="where to write (default: bench/RESULTS.md)")
     arguments = parser.parse_args(argv)
-    runs = [_run(name, quick=arguments.quick) for name in names()]
+    runs = [_run(name, quick=arguments.quick) for name in arguments.only or names()]
     if not arguments.quick:
-        arguments.output.write_text(report(runs), encoding="utf-8")
+        kept = _kept(arguments.output) if arguments.only else {}
+        arguments.output.write_text(report(runs, kept), encoding="utf-8")
         print(f"wrote {arguments.output.name}")
     return 0 if all(run.code == 0 and run.figures for run in runs) else 1
 
@@ -69,10 +72,20 @@ def split(output: str) -> tuple[str, str]:
     return (text, last) if is_object else (output.rstrip("\n"), "")
 
 
-def report(runs: Sequence[Run]) -> str:
-    """The whole file."""
+def _kept(path: Path) -> dict[str, str]:
+    """The sections of an earlier report, by benchmark."""
+    if not path.is_file():
+        return {}
+    sections = path.read_text(encoding="utf-8").split("\n## bench.")[1:]
+    return {section.partition("\n")[0]: section.partition("\n")[2].strip("\n") for section in sections}
+
+
+def report(runs: Sequence[Run], kept: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The whole file: what was run now, and the sections kept of others."""
     lines = ["# Results", "", "Written by `make bench`; do not edit.", "", "| machine | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in machine()]
+    for name in sorted(kept.keys() - {run.name for run in runs}):
+        lines += ["", f"## bench.{name}", "", *kept[name].splitlines()]
     for run in runs:
         lines += ["", f"## bench.{run.name}", "", "```text", *(line.rstrip() for line in run.text.splitlines()), "```"]
         if run.figures:

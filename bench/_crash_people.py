@@ -122,7 +122,8 @@ class People:
             return await self._press(OMAR, message, ask.wish)
         if "unknown_happened" in buttons:
             happened = self._has_effect(str(message.get("text")))
-            return await self._press(INES, message, "unknown_happened" if happened else "unknown_run_again")
+            # Not Ines: what she told the agent after her takeover makes her a co-requester of that run.
+            return await self._press(OMAR, message, "unknown_happened" if happened else "unknown_run_again")
         if "takeover_claim" in buttons:
             return await self._press(INES, message, "takeover_claim")
         if "takeover_done" in buttons:

@@ -82,3 +82,11 @@ def test_a_misspelt_option_is_told_and_measures_nothing() -> None:
     assert done.returncode == 2
     assert "--quik" in done.stderr
     assert done.stdout == ""
+
+
+def test_what_is_measured_alone_leaves_the_figures_of_the_others(tmp_path: Path) -> None:
+    kept = tmp_path / "RESULTS.md"
+    kept.write_text(everything.report([everything.Run("card", "table", '{"n": 1}', "", 0)]), encoding="utf-8")
+    again = everything.report([everything.Run("peers", "other", '{"n": 2}', "", 0)], everything._kept(kept))
+    for part in ("## bench.card", '{"n": 1}', "## bench.peers", '{"n": 2}'):
+        assert again.count(part) == 1
