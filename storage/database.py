@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from agent.errors import StorageUnavailable
 from agent.ports import Clock
+from storage.checkpoint import Checkpointer
 from storage.schema import is_current, migrate
 
 T = TypeVar("T")
@@ -19,8 +20,8 @@ Topic = Literal["run", "head", "outbox", "deadline", "control", "home"]
 Subscriber = Callable[[str], None]
 BATCH = 256
 ROWS_A_STATEMENT = 64
-CHECKPOINT_PAGES = 4000
-"""16 MiB of log: a run touches dozens of pages again and again, and each checkpoint waits for the disk twice."""
+CHECKPOINT_PAGES = 16_000
+"""64 MiB of log, a safety net: `checkpoint` does it long before, and not inside of somebody's commit."""
 BUSY_TIMEOUT_MS = 5000
 # Result codes that speak of the disk or the lock and not of the statement: BUSY, LOCKED, NOMEM, READONLY, IOERR,
 # CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB.
@@ -81,6 +82,7 @@ class Database:
         self._reader = connect(path)
         self._reader.execute("PRAGMA query_only=1")
         self._writer = connect(path, check_same_thread=False)
+        self._checkpointer = Checkpointer(lambda: connect(path, check_same_thread=False))
         self._thread = threading.Thread(target=self._serve, name="sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -163,6 +165,7 @@ class Database:
         self._closed = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._checkpointer.stop)
         self._reader.close()
 
     def _serve(self) -> None:
@@ -181,6 +184,7 @@ class Database:
             stopping = job is None
             if batch:
                 self._commit(batch)
+                self._checkpointer.note()
         self._writer.close()
 
     def _commit(self, batch: list[_Job]) -> None:
