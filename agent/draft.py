@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from agent import events as ev
-from agent.equipment import Box
 from agent.ports import Clock, Committed, Condition, Intention, Stored
+from agent.runbox import RunBox
 from agent.state import RunState, fold
 from agent.supervisor import (
     AskWorker,
@@ -33,7 +33,7 @@ MOVES_A_DRAFT = 32
 class Draft:
     """A run as it will stand once the draft is written. The first commit after `leave` writes everything before it."""
 
-    def __init__(self, box: Box, clock: Clock) -> None:
+    def __init__(self, box: RunBox, clock: Clock) -> None:
         self._box, self._clock = box, clock
         self._left = False
         self._events: list[ev.Event] = []
@@ -62,11 +62,18 @@ class Draft:
         self._blobs |= blobs or {}
         return Committed(first, stored)
 
+    async def blob(self, digest: str) -> str:
+        """A body, of the draft's own or a stored one; raises KeyError."""
+        own = self._blobs.get(digest)
+        return await self._box.blob(digest) if own is None else own
+
     async def write(self) -> None:
         """Write what was kept back, if the run's epoch is still the one that it was drafted on."""
         self._left = True
         if self._events:
             await self._write((), Intention(epoch=self.epoch), None)
+        else:
+            await asyncio.sleep(0)  # nothing came of it: let the others have the loop before it is tried again
 
     def leave(self) -> None:
         """From here on commits are real; the first one takes what was kept back along."""
@@ -77,7 +84,8 @@ class Draft:
     ) -> Committed:
         kept, bodies = self._events, self._blobs
         self._events, self._blobs = [], {}
-        return await self._box.commit([*kept, *events], condition, {**bodies, **(blobs or {})})
+        folded = None if events else self._state
+        return await self._box.adopt([*kept, *events], condition, {**bodies, **(blobs or {})}, folded)
 
 
 def is_inner(move: Move) -> bool:
@@ -86,6 +94,17 @@ def is_inner(move: Move) -> bool:
         case MakePlan() | WriteAnswer():
             return not move.model
         case Begin() | BeginStep() | CloseStep() | NoteTimeOut() | RateAction() | ProposeScripted() | Finish():
+            return True
+        case _:
+            return False
+
+
+def is_closing(move: Move) -> bool:
+    """Whether a move only ends a step or the run: what follows from a result at once, and can be written with it."""
+    match move:
+        case WriteAnswer():
+            return not move.model
+        case CloseStep() | BeginStep() | Finish():
             return True
         case _:
             return False

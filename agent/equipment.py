@@ -36,6 +36,10 @@ class Box(Protocol):
         """Append to the run and fold."""
         ...
 
+    async def blob(self, digest: str) -> str:
+        """A body that the run's events name, also one that is not written yet; raises KeyError."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Equipment:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from agent import events as ev
@@ -29,20 +31,32 @@ ASK_AGAIN_LIMIT = 2
 RECORD_AGAIN_S = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What came of an action that was started."""
+
+    action: str
+    events: Sequence[ev.Event]
+    blobs: Mapping[str, str]
+
+
 class Executor:
     """Starts actions."""
 
     def __init__(self, equipment: Equipment, proposer: Proposer, rater: Rater) -> None:
         self._kit, self._proposer, self._rater = equipment, proposer, rater
 
-    async def start(self, box: Box, move: StartAction) -> None:
-        """Check everything again, commit the start, run the tool, commit what came of it."""
+    async def start(self, box: Box, move: StartAction) -> Ended | None:
+        """Check everything again, commit the start, run the tool; what came of it is for the caller to `record`.
+
+        None when it was not started.
+        """
         item = box.state.actions[move.action]
         rating = await self._rater.rating(box.state, item)
         state = box.state
         item = state.actions[move.action]
         if item.phase not in {"allowed", "approved"}:
-            return
+            return None
         approval = state.approvals.get(item.approval)
         has_yes = item.phase == "approved" and approval is not None
         lapsed = has_yes and approval is not None and self._kit.clock.now() >= approval.start_before
@@ -51,13 +65,13 @@ class Executor:
             because = "The yes lapsed before it could start." if lapsed else "Its risk is higher than it was."
             because = "Who said yes may not decide any more." if gone else because
             await self._ask_again(box, item, rating, because)
-            return
+            return None
         tool = self._kit.registry.get(item.action.tool, worker_of(box.state, item.action.step))
         if _digest_now(state, item, tool) != item.action.digest:
             why = "What would run is not what was asked: its arguments or its tool changed meanwhile."
             changed = refusal(item.action.id, ApprovalNotValid.code, why)
             await box.commit([changed], Intention(epoch=state.epoch))
-            return
+            return None
         limit_s = min(tool.timeout_s, item.action.timeout_s or tool.timeout_s)
         preview = await self._shown(item)
         begun = ev.ActionStarted(
@@ -77,7 +91,7 @@ class Executor:
         try:
             async with box.door:
                 if box.state.open_takeover is not None:
-                    return  # opened while this was checked: nothing starts beside it
+                    return None  # opened while this was checked: nothing starts beside it
                 await box.commit([begun], condition)
         except asyncio.CancelledError:
             if box.state.actions[item.action.id].phase == "started":  # written, but the tool never ran
@@ -88,7 +102,7 @@ class Executor:
         events: list[ev.Event] = [finished]
         if finished.code == PreviewMismatch.code:
             events += await self._again_with_new_preview(box.state, item)
-        await self._record(box, events, blobs)
+        return Ended(item.action.id, events, blobs)
 
     def _may_still_decide(self, state: RunState, by: str) -> bool:
         """Whether the policy still names who said yes (DESIGN.md §3.7); a terminal's own yes names nobody."""
@@ -96,11 +110,11 @@ class Executor:
         own = state.task.principal
         return by in self._kit.policy().deciders(own.team) or (own.kind == "local" and by == own.key)
 
-    async def _record(self, box: Box, events: list[ev.Event], blobs: dict[str, str]) -> None:
+    async def record(self, box: Box, ended: Ended) -> None:
         """Write down what happened; it did happen, so a disk that is full for a while is waited for."""
         while True:
             try:
-                await box.commit(events, Fact(), blobs)
+                await box.commit(ended.events, Fact(), ended.blobs)
             except StorageUnavailable:
                 await self._kit.sleep(RECORD_AGAIN_S)
             else:

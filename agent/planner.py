@@ -15,7 +15,7 @@ from agent.errors import (
     ModelReplyInvalid,
 )
 from agent.ports import ChatModel, Intention, Message, ModelReply, ModelRequest, ToolCall
-from agent.proposing import SUMMARY_CHARACTERS, Call, Proposer
+from agent.proposing import SUMMARY_CHARACTERS, Bodies, Call, Proposer
 from agent.rating import Rater, put_blob
 from agent.runbooks import render
 from agent.state import ActionState, RunState, StepState
@@ -101,7 +101,7 @@ class Planner:
         assert state.task is not None  # noqa: S101  # as above
         if not move.model:
             status = RunStatus.COMPLETED if is_complete(state) else RunStatus.PARTIAL
-            await self._end(box, status, await self._answer_without_model(state))
+            await self._end(box, status, await self._answer_without_model(state, box.blob))
             return
         actions = [_line(item) for item in state.actions.values()]
         shortfall = "" if is_complete(state) else _shortfall(state)
@@ -194,10 +194,10 @@ class Planner:
             reason=f"{why}, and no runbook fits this task. Without a model I can do, for example:\n{examples}"
         )
 
-    async def _answer_without_model(self, state: RunState) -> str:
+    async def _answer_without_model(self, state: RunState, body: Bodies) -> str:
         if state.plan is not None and state.plan.answer and is_complete(state):
             try:
-                return str(render(state.plan.answer, await self._proposer.known(state))).strip()
+                return str(render(state.plan.answer, await self._proposer.known(state, body))).strip()
             except ConfigurationError as error:
                 return report(state, f"Everything was done, but the runbook's answer could not be written: {error}")
         return report(state, "Everything was done." if is_complete(state) else "")

@@ -63,7 +63,10 @@ class Journal(Protocol):
     async def commit(
         self, run: str, events: Sequence[Event], condition: Condition, *, blobs: Mapping[str, str] | None = None
     ) -> Committed:
-        """Append events in one transaction, with the bodies they name; raises JournalError or StorageUnavailable."""
+        """Append events in one transaction, with the bodies they name; raises JournalError or StorageUnavailable.
+
+        When the caller is cancelled, that is raised once it is settled whether they were written.
+        """
         ...
 
     async def read(self, run: str, after: int = 0) -> tuple[Stored, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -34,6 +35,10 @@ class Call:
     call_id: str = ""
 
 
+Bodies = Callable[[str], Awaitable[str]]
+"""Reads a body by its hash."""
+
+
 class Proposer:
     """Turns calls into proposed actions, or into refused ones."""
 
@@ -45,7 +50,7 @@ class Proposer:
         state = box.state
         assert state.plan is not None  # noqa: S101  # a step without a plan is no state
         script = state.plan.steps[state.steps[move.step].planned].script
-        known = await self.known(state)
+        known = await self.known(state, box.blob)
         events: list[ev.Event] = []
         for index in range(move.start, move.stop):
             wanted = script[index]
@@ -69,7 +74,7 @@ class Proposer:
         call = Call(action.step, action.turn, action.tool, arguments, action.rationale, action.call_id)
         return await self.propose(state, call)
 
-    async def known(self, state: RunState) -> dict[str, Any]:
+    async def known(self, state: RunState, body: Bodies) -> dict[str, Any]:
         """What a runbook's templates see: the task, its matches, and what earlier calls gave."""
         assert state.plan is not None  # noqa: S101  # as above
         assert state.task is not None  # noqa: S101  # a run without a task is no state
@@ -77,7 +82,7 @@ class Proposer:
         for step in state.steps:
             for item in latest_by_call(state, step):
                 if item.output_blob:
-                    outputs[item.action.call_id] = json.loads(await self._kit.journal.blob(item.output_blob))
+                    outputs[item.action.call_id] = json.loads(await body(item.output_blob))
                 elif item.outcome is Outcome.DONE_BY_HUMAN:
                     outputs[item.action.call_id] = {"text": item.summary, "data": None, "ok": True}
         return values(state.task, state.plan, self._kit.runbooks, outputs)

@@ -22,21 +22,33 @@ class RunBox:
     async def commit(
         self, events: Sequence[ev.Event], condition: Condition, blobs: Mapping[str, str] | None = None
     ) -> Committed:
-        """Append and fold; a cancellation waits until it is known what was written, and is raised then."""
-        write = asyncio.ensure_future(self._journal.commit(self.run, events, condition, blobs=blobs))
+        """Append and fold; a cancellation is raised once it is known, and folded, what was written."""
+        return await self.adopt(events, condition, blobs, None)
+
+    async def adopt(
+        self,
+        events: Sequence[ev.Event],
+        condition: Condition,
+        blobs: Mapping[str, str] | None,
+        folded: RunState | None,
+    ) -> Committed:
+        """As `commit`, by somebody who has folded these events already and hands the state over."""
         try:
-            committed = await asyncio.shield(write)
+            committed = await self._journal.commit(self.run, events, condition, blobs=blobs)
         except asyncio.CancelledError:
-            await self._fold(await write)
+            await self.catch_up()
             raise
-        await self._fold(committed)
+        if committed.first_seq != self.state.seq + 1:
+            await self.catch_up()
+        elif folded is not None and folded.seq == self.state.seq + len(committed.events):
+            self.state = folded
+        else:
+            self.state = fold(self.run, committed.events, self.state)
         return committed
 
-    async def _fold(self, committed: Committed) -> None:
-        if committed.first_seq == self.state.seq + 1:
-            self.state = fold(self.run, committed.events, self.state)
-        else:
-            await self.catch_up()
+    async def blob(self, digest: str) -> str:
+        """A stored body; raises KeyError."""
+        return await self._journal.blob(digest)
 
     async def catch_up(self) -> None:
         """Fold what others appended: votes, deadlines, stops."""

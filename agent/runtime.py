@@ -7,14 +7,15 @@ move is possible: a run that waits for people is a row, not a task.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import structlog
 
 from agent import events as ev
 from agent.domain import RunStatus
-from agent.draft import MOVES_A_DRAFT, Draft, asks_model, is_inner
+from agent.draft import MOVES_A_DRAFT, Draft, asks_model, is_closing, is_inner
 from agent.equipment import Box, Equipment
 from agent.errors import (
     AlreadyDecided,
@@ -27,9 +28,9 @@ from agent.errors import (
     RunStopped,
     StorageUnavailable,
 )
-from agent.execution import Executor
+from agent.execution import Ended, Executor
 from agent.planner import Planner
-from agent.ports import ChatModel, Intention
+from agent.ports import ChatModel, Fact, Intention
 from agent.proposing import Proposer
 from agent.rating import Rater
 from agent.recovery import settle
@@ -53,6 +54,7 @@ from agent.supervisor import (
     next_moves,
 )
 
+T = TypeVar("T")
 RETRY_AFTER_STORAGE_S = 1.0
 FAILURES_A_MOVE = 3
 DRIVERS_AT_WORK = 32
@@ -205,10 +207,12 @@ class Runtime:
                 _cancel_now(flying)
             if not self._closing:
                 moves = next_moves(box.state, self._limits)
-                alone = len(moves) == 1 and not flying
+                if len(moves) == 1 and not flying and moves[0] not in paused and is_inner(moves[0]):
+                    await self._think_through(box, driver, moves[0], flying, failures, paused)
+                    continue
                 for move in moves:
                     if move not in flying and move not in paused:
-                        flying[move] = self._start(box, driver, move, alone=alone)
+                        flying[move] = self._start(driver, self._perform_outer(box, driver, move, flying))
             if not flying:
                 if driver.woken:
                     continue
@@ -217,11 +221,28 @@ class Runtime:
             for move in [move for move, task in flying.items() if task.done()]:
                 await self._landed(box, move, flying.pop(move), failures, paused)
 
-    def _start(self, box: RunBox, driver: _Driver, move: Move, *, alone: bool) -> asyncio.Task[None]:
-        work = self._draft(box, driver, move) if alone and is_inner(move) else self._perform(box, move)
+    def _start(self, driver: _Driver, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(lambda _: driver.news.set())
         return task
+
+    async def _think_through(  # noqa: PLR0917  # the loop's own state
+        self,
+        box: RunBox,
+        driver: _Driver,
+        move: Move,
+        flying: dict[Move, asyncio.Task[None]],
+        failures: dict[Move, int],
+        paused: set[Move],
+    ) -> None:
+        """Do a move that needs nothing from outside, and all that follow from it; one that needs a model then flies."""
+        draft = Draft(box, self._kit.clock)
+        last = await self._landed(box, move, self._draft(box, draft, driver, move), failures, paused)
+        if last is not None:
+            # Under the name of the first move: until what was drafted is written, the run's state asks for that one.
+            flying[move] = self._start(driver, self._perform(draft, last))
+            self._count_at_work(driver, at_work=False)
+            self._admit()
 
     async def _wait(self, driver: _Driver, flying: Mapping[Move, object]) -> None:
         """Until there is news; whoever waits for something outside makes room for another driver meanwhile."""
@@ -232,17 +253,55 @@ class Runtime:
         driver.news.clear()
         self._count_at_work(driver, at_work=True)
 
-    async def _draft(self, box: RunBox, driver: _Driver, move: Move) -> None:
-        """Do a move and all that follow from it alone, and write them together."""
-        draft = Draft(box, self._kit.clock)
+    async def _draft(self, box: RunBox, draft: Draft, driver: _Driver, move: Move) -> Move | None:
+        """Do a move and all that follow from it alone, and write them together.
+
+        A move that begins with a reservation is handed back: its first commit takes along what was drafted.
+        """
         async with box.door:
             last = await self._think(draft, driver, move)
             if last is None:
                 await draft.write()
-        if last is not None:
-            self._count_at_work(driver, at_work=False)
-            draft.leave()
-            await self._perform(draft, last)
+            else:
+                draft.leave()
+        return last
+
+    async def _perform_outer(
+        self, box: RunBox, driver: _Driver, move: Move, flying: Mapping[Move, object]
+    ) -> None:  # fmt: skip
+        if not isinstance(move, StartAction):
+            await self._perform(box, move)
+            return
+        ended = await self._executor.start(box, move)
+        if ended is None:
+            return
+        quiet = len(flying) == 1 and not driver.woken and not self._closing
+        if not quiet or not await self._record_with_what_follows(box, ended):
+            await self._executor.record(box, ended)
+
+    async def _record_with_what_follows(self, box: RunBox, ended: Ended) -> bool:
+        """Write a result together with the end of its step or run, which follows at once; False when nothing was."""
+        draft = Draft(box, self._kit.clock)
+        try:
+            async with box.door:
+                await draft.commit(ended.events, Fact(), ended.blobs)
+                first = draft.state.seq
+                for _ in range(MOVES_A_DRAFT):
+                    moves = next_moves(draft.state, self._limits)
+                    if len(moves) != 1 or not is_closing(moves[0]):
+                        break
+                    await self._perform(draft, moves[0])
+                if draft.state.seq == first:
+                    return False
+                await draft.write()
+        except asyncio.CancelledError:
+            if box.state.actions[ended.action].phase == "started":
+                await self._executor.record(box, ended)
+            raise
+        except Exception as error:  # noqa: BLE001  # what happened is written alone then, and the rest thought through anew
+            _log.info("a result is written alone", run_id=box.run, error=type(error).__name__)
+            return False
+        return True
 
     async def _think(self, draft: Draft, driver: _Driver, move: Move) -> Move | None:
         """Draft until something from outside is needed; a move that begins with a reservation is handed back."""
@@ -257,10 +316,11 @@ class Runtime:
         return None
 
     async def _landed(
-        self, box: RunBox, move: Move, task: asyncio.Task[None], failures: dict[Move, int], paused: set[Move]
-    ) -> None:
+        self, box: RunBox, move: Move, work: Awaitable[T], failures: dict[Move, int], paused: set[Move]
+    ) -> T | None:  # fmt: skip
+        """What became of a move; an error is dealt with here, so that the run goes on."""
         try:
-            task.result()
+            return await work
         except (RunPaused, RunStopped):
             paused.add(move)
             await box.catch_up()
@@ -276,6 +336,8 @@ class Runtime:
         except LeaseLost:
             raise
         except asyncio.CancelledError:
+            if (own := asyncio.current_task()) is not None and own.cancelling():
+                raise  # it is the driver that is to end
             await box.catch_up()
         except Exception:  # noqa: BLE001  # logged with its trace; the run ends partial instead of the process
             _log.exception("a move failed", run_id=box.run, move=type(move).__name__)
@@ -283,6 +345,7 @@ class Runtime:
             if isinstance(move, StartAction):
                 await settle(box, self._rater, only=move.action)
             await self._count(box, move, failures)
+        return None
 
     async def _count(self, box: RunBox, move: Move, failures: dict[Move, int]) -> None:
         failures[move] = failures.get(move, 0) + 1
@@ -304,8 +367,6 @@ class Runtime:
                 await box.commit([used], Intention(epoch=box.state.epoch))
             case RateAction():
                 await self._rater.rate(box, move)
-            case StartAction():
-                await self._executor.start(box, move)
             case ProposeScripted():
                 await self._proposer.propose_scripted(box, move)
             case ProposeAgain():
@@ -318,6 +379,8 @@ class Runtime:
                 await self._planner.write_answer(box, move)
             case Finish():
                 await self._planner.finish(box, move)
+            case StartAction():
+                raise TypeError("a start is performed by itself, never drafted")
 
 
 def _cancel_now(flying: Mapping[Move, asyncio.Task[None]]) -> None:

@@ -192,6 +192,8 @@ def fold(run: str, stored: Iterable[Stored], state: RunState | None = None) -> R
     state = _copy(state) if state is not None else RunState(run=run)
     for item in stored:
         _apply(state, item)
+    if state.status in {RunStatus.RUNNING, RunStatus.WAITING}:  # no event asks for it in between
+        _set(state, status=RunStatus.WAITING if state.is_waiting else RunStatus.RUNNING)
     return state
 
 
@@ -207,8 +209,6 @@ def _apply(state: RunState, stored: Stored) -> None:
     if state.status.is_final and not isinstance(stored.event, _AFTER_THE_END):
         raise IllegalTransition(f"run {state.run}: {stored.event.type} after the end")
     _step(_set(state, seq=stored.seq), stored.event, stored.at)
-    if state.status in {RunStatus.RUNNING, RunStatus.WAITING}:
-        _set(state, status=RunStatus.WAITING if state.is_waiting else RunStatus.RUNNING)
 
 
 def _copy(item: _Item) -> _Item:

@@ -108,15 +108,14 @@ def _chains(conn: sqlite3.Connection) -> Iterator[str]:
     for row in conn.execute("SELECT * FROM events ORDER BY run, seq"):
         seq, before = ends.get(row["run"], (0, bytes(32)))
         at = int(row["at"]) if float(row["at"]).is_integer() else row["at"]
+        payload_hash = hashlib.sha256(row["payload"].encode())
         text = json.dumps(
-            [row["run"], row["seq"], row["type"], row["version"], at, row["epoch"], bytes(row["payload_hash"]).hex(),
+            [row["run"], row["seq"], row["type"], row["version"], at, row["epoch"], payload_hash.hexdigest(),
              before.hex()], separators=(",", ":"), ensure_ascii=False,
         )  # fmt: skip
         here = f"journal of {row['run']}, event {row['seq']}"
         if row["seq"] != seq + 1:
             yield f"{here}: follows {seq}"
-        if hashlib.sha256(row["payload"].encode()).digest() != bytes(row["payload_hash"]):
-            yield f"{here}: its payload has another hash"
         if hashlib.sha256(text.encode()).digest() != bytes(row["hash"]) or bytes(row["prev_hash"]) != before:
             yield f"{here}: the chain is broken"
         ends[row["run"]] = (row["seq"], bytes(row["hash"]))

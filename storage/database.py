@@ -116,17 +116,24 @@ class Database:
         except sqlite3.Error as error:
             raise StorageUnavailable(f"{path} cannot be opened: {error}") from error
 
-    async def write(self, work: Callable[[Tx], T]) -> T:
+    async def write(self, work: Callable[[Tx], T], *, to_the_end: bool = False) -> T:
         """What `work` returned, once it is on the disk; its own error, with nothing written, when it raised.
 
-        `work` runs in the writer's thread and cannot be taken back: cancelling the caller only stops the waiting.
-        Raises StorageUnavailable when the database cannot be written.
+        `work` runs in the writer's thread and cannot be taken back: cancelling the caller only stops the waiting, and
+        `to_the_end` not before it is settled what was written. Raises StorageUnavailable when the database cannot be
+        written.
         """
         if self._closed:
             raise StorageUnavailable
         future: asyncio.Future[T] = self._loop.create_future()
         self._jobs.put(_Job(work, future))
-        return await future
+        if not to_the_end:
+            return await future
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            await asyncio.wait({future})
+            raise
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What `work` reads from one consistent snapshot; only in the loop's thread. Raises StorageUnavailable."""

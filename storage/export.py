@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, TextIO
 
 from agent.domain import Principal
@@ -82,7 +83,7 @@ def records(conn: sqlite3.Connection, selection: Selection) -> Iterator[dict[str
                     "epoch": row[5],
                     "requester": requester,
                     "principal": principal,
-                    "payload_hash": row[7].hex(),
+                    "payload_hash": _hash_of(row[6], row[7]).hex(),
                     "prev_hash": row[8].hex(),
                     "hash": row[9].hex(),
                     "payload": row[6],
@@ -95,6 +96,11 @@ def records(conn: sqlite3.Connection, selection: Selection) -> Iterator[dict[str
             empty = dict.fromkeys(("payload_hash", "prev_hash", "hash"), "")
             about = {"record": "refusal", "run": "", "seq": number, "at": _moment(at), "type": kind, "version": 0}
             yield {**about, "epoch": 0, "requester": "", "principal": principal, **empty, "payload": payload}
+
+
+def _hash_of(payload: str | None, kept: bytes) -> bytes:
+    """A row keeps its payload's hash only once the payload was dropped."""
+    return kept if payload is None else sha256(payload.encode("utf-8", "surrogateescape")).digest()
 
 
 def _actor(payload: str | None) -> str:

@@ -8,7 +8,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from agent.domain import content_hash
 from agent.errors import AlreadyStarted, ApprovalNotValid, EpochMoved, JournalError, LeaseLost
@@ -27,6 +27,7 @@ _BODY_FIELDS: dict[type[Event], tuple[str, ...]] = {
     kind: tuple(name for name in kind.model_fields if name.endswith("_blob")) for kind in get_args(Event)
 }
 _HEX_HASH = 64
+_BLOB = "SELECT body FROM blobs WHERE hash = ?"
 _EVENTS = "SELECT seq, at, payload FROM events WHERE run = ? AND seq > ? ORDER BY seq"
 
 _canonical = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -37,8 +38,8 @@ def header(  # noqa: PLR0917  # the hashed columns, in their order
 ) -> bytes:
     """What a row's hash covers, as an RFC 8785 array; the payload only through its hash, so that it can be dropped."""
     number = int(at) if at.is_integer() else at
-    parts = [run, seq, kind, version, number, epoch, payload_hash.hex(), prev_hash.hex()]
-    return _canonical(parts).encode()
+    names = f"{_canonical(run)},{seq:d},{_canonical(kind)},{version:d},{number!r},{epoch:d}"
+    return f'[{names},"{payload_hash.hex()}","{prev_hash.hex()}"]'.encode()
 
 
 def append(tx: Tx, run: str, events: Sequence[Event], *, work: Working | None = None) -> Committed:
@@ -64,7 +65,7 @@ def append(tx: Tx, run: str, events: Sequence[Event], *, work: Working | None = 
         row = work.live
         head = header(run, seq, event.type, EVENT_VERSION, tx.now, epoch, payload_hash, row.head)
         digest = hashlib.sha256(head).digest()
-        rows.append((run, seq, event.type, EVENT_VERSION, tx.now, epoch, payload, payload_hash, row.head, digest))
+        rows.append((run, seq, event.type, EVENT_VERSION, tx.now, epoch, payload, b"", row.head, digest))
         for name in _BODY_FIELDS[type(event)]:
             body: str = getattr(event, name)
             if len(body) == _HEX_HASH:
@@ -104,14 +105,20 @@ def _decoded(run: str, rows: Iterable[tuple[int, float, str | None]]) -> tuple[S
 
 def read_blob(conn: sqlite3.Connection, digest: str) -> str:
     """A stored body; raises KeyError."""
+    return _body(digest, conn.execute(_BLOB, (_key(digest),)).fetchall())
+
+
+def _key(digest: str) -> bytes:
     try:
-        key = bytes.fromhex(digest)
+        return bytes.fromhex(digest)
     except ValueError:
         raise KeyError(digest) from None
-    row = conn.execute("SELECT body FROM blobs WHERE hash = ?", (key,)).fetchone()
-    if row is None:
+
+
+def _body(digest: str, rows: Sequence[tuple[Any, ...]]) -> str:
+    if not rows:
         raise KeyError(digest)
-    return str(row[0], "utf-8", "surrogatepass")
+    return str(rows[0][0], "utf-8", "surrogatepass")
 
 
 class SqliteJournal:
@@ -139,7 +146,7 @@ class SqliteJournal:
                 keep_blobs(tx, blobs)
             return append(tx, run, events, work=work)
 
-        return await self._db.write(write)
+        return await self._db.write(write, to_the_end=True)
 
     async def read(self, run: str, after: int = 0) -> tuple[Stored, ...]:
         """The run's events with seq > after, in order; empty when there are none."""
@@ -148,7 +155,7 @@ class SqliteJournal:
 
     async def blob(self, digest: str) -> str:
         """A stored body; raises KeyError when retention dropped it or it never was."""
-        return self._db.read(lambda conn: read_blob(conn, digest))
+        return _body(digest, self._db.fetch(_BLOB, (_key(digest),)))
 
     def _check(self, work: Working, events: Sequence[Event], condition: Condition) -> None:
         starts = {event.action for event in events if isinstance(event, ActionStarted)}

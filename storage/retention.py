@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from hashlib import sha256
 
 from agent.errors import StorageUnavailable
 from storage.database import Database, Tx, read_only
@@ -24,6 +25,9 @@ _EVENTS = 2000
 _PAUSE_S = 0.05
 _OLD = """SELECT r.id, r.seq FROM runs r WHERE r.created_at < :before AND r.ended_at < :before
   AND NOT EXISTS (SELECT 1 FROM heads h WHERE h.run = r.id AND h.dropped = 1) ORDER BY r.created_at"""
+_PAYLOADS = "SELECT seq, payload FROM events WHERE run = ? AND payload IS NOT NULL"
+# As long as the payload is there its hash can be worked out; without it the chain needs it.
+_DROP = "UPDATE events SET payload = NULL, payload_hash = ? WHERE run = ? AND seq = ?"
 _FORGET = (
     "UPDATE runs SET title = 'payload dropped', summary = '' WHERE id = ?",
     "UPDATE approvals SET reason = '', because = '' WHERE run = ?",
@@ -92,11 +96,10 @@ def _drop(tx: Tx, runs: Sequence[str]) -> Retained:
     conn.execute("PRAGMA secure_delete=ON")  # what is freed in the file is overwritten
     try:
         for run in runs:
-            payloads = conn.execute("SELECT payload FROM events WHERE run = ? AND payload IS NOT NULL", (run,))
-            named = {digest for (payload,) in payloads for digest in BODY_IN_PAYLOAD.findall(payload)}
-            events += conn.execute(
-                "UPDATE events SET payload = NULL WHERE run = ? AND payload IS NOT NULL", (run,)
-            ).rowcount  # fmt: skip
+            payloads = conn.execute(_PAYLOADS, (run,)).fetchall()
+            named = {digest for _, payload in payloads for digest in BODY_IN_PAYLOAD.findall(payload)}
+            conn.executemany(_DROP, [(_hash(payload), run, seq) for seq, payload in payloads])
+            events += len(payloads)
             bodies += sum(_forget_body(conn, run, bytes.fromhex(digest)) for digest in named)
             for statement in _FORGET:
                 conn.execute(statement, (run,))
@@ -104,6 +107,10 @@ def _drop(tx: Tx, runs: Sequence[str]) -> Retained:
         conn.execute("PRAGMA secure_delete=OFF")
     note_dropped(tx, runs)
     return Retained(len(runs), events, bodies)
+
+
+def _hash(payload: str) -> bytes:
+    return sha256(payload.encode("utf-8", "surrogateescape")).digest()
 
 
 def _forget_body(conn: sqlite3.Connection, run: str, digest: bytes) -> int:

@@ -33,6 +33,7 @@ _FIRST = (
     "CREATE INDEX runs_busy ON runs(requester) WHERE status IN ('queued', 'running')",
     "CREATE INDEX runs_unfinished ON runs(status) WHERE status IN ('queued', 'running', 'waiting')",
     "CREATE INDEX runs_thread ON runs(channel, thread_ts) WHERE thread_ts <> ''",
+    # payload_hash is empty as long as the payload is there, since it can be worked out.
     """CREATE TABLE events (
       run TEXT NOT NULL, seq INTEGER NOT NULL, type TEXT NOT NULL, version INTEGER NOT NULL, at REAL NOT NULL,
       epoch INTEGER NOT NULL, payload TEXT, payload_hash BLOB NOT NULL, prev_hash BLOB NOT NULL, hash BLOB NOT NULL,

@@ -21,6 +21,8 @@ _ROWS = """SELECT seq, type, version, at, epoch, payload, payload_hash, prev_has
 _HEADS = """SELECT h.n, h.run, h.seq, h.head, h.dropped, h.hash, e.hash FROM heads h
   LEFT JOIN events e ON e.run = h.run AND e.seq = h.seq ORDER BY h.n"""
 
+_NEVER_DROPPED = "its payload is gone, though retention never dropped it"
+
 
 @dataclass(slots=True)
 class Walk:
@@ -65,7 +67,7 @@ class Walk:
                     dropped_to = self._dropped_to(run)
                     self.dropped += dropped_to > 0
                 if number > dropped_to:
-                    wrong = ("removed", "its payload is gone, though retention never dropped it")
+                    wrong = ("removed", _NEVER_DROPPED)
             elif wrong is None:
                 wrong = self._check_bodies(payload)
             if wrong is not None:
@@ -73,9 +75,15 @@ class Walk:
             expected, prev = expected + 1, row[8]
         return _check_end(run, expected - 1, prev, seq, head)
 
-    def _check_row(self, run: str, expected: int, prev: bytes, row: tuple[Any, ...]) -> tuple[Why, str] | None:
+    def _check_row(  # noqa: PLR0911  # one answer a kind of damage
+        self, run: str, expected: int, prev: bytes, row: tuple[Any, ...]
+    ) -> tuple[Why, str] | None:
         """Whether this row is the one that belongs here, and what became of it when it is not."""
-        number, kind, version, at, epoch, payload, payload_hash, prev_hash, digest = row
+        number, kind, version, at, epoch, payload, kept_hash, prev_hash, digest = row
+        written = b"" if payload is None else hashlib.sha256(payload.encode("utf-8", "surrogateescape")).digest()
+        payload_hash = kept_hash or written
+        if not payload_hash and number == expected:
+            return "removed", _NEVER_DROPPED
         if number != expected or prev_hash != prev:
             moved = self.conn.execute(
                 "SELECT seq FROM events WHERE run = ? AND prev_hash = ? AND seq <> ?", (run, prev, expected)
@@ -86,7 +94,7 @@ class Walk:
             if number != expected or shifted:
                 return "removed", "the row is not there"
             return "edited", "the row does not follow from the one before it"
-        if payload is not None and hashlib.sha256(payload.encode("utf-8", "surrogateescape")).digest() != payload_hash:
+        if payload is not None and written != payload_hash:
             return "edited", "the payload is not the one that was written"
         if _hash(run, number, kind, version, at, epoch, payload_hash, prev_hash) != digest:
             return "edited", "the row is not the one that was written"
@@ -157,8 +165,8 @@ def has_heads(conn: sqlite3.Connection) -> bool:
 def _hash(run: str, *columns: Any) -> bytes:  # noqa: ANN401  # the columns as they were read, whatever they hold
     try:
         return hashlib.sha256(header(run, *columns)).digest()
-    except (UnicodeEncodeError, AttributeError):
-        return b""  # such text was never written by us
+    except (ValueError, TypeError, AttributeError):
+        return b""  # such a value was never written by us
 
 
 def _check_end(

@@ -38,8 +38,7 @@ async def test_what_follows_without_anybodys_help_is_written_in_one_commit(
     assert commits == [
         ["run_started", "plan_made", "step_started", "action_proposed", "action_rated", "approval_requested"],
         ["action_started"],
-        ["action_finished"],
-        ["step_finished", "run_finished"],
+        ["action_finished", "step_finished", "run_finished"],
     ]
 
 
