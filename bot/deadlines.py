@@ -17,7 +17,7 @@ from agent.errors import SecondKeyError
 from agent.ports import Clock
 
 SWEEP_EVERY_S = 1.0
-BATCH = 500
+BATCH = 100
 
 _log = structlog.get_logger(__name__)
 
