@@ -11,8 +11,6 @@ from agent.equipment import Box, Equipment
 from agent.errors import (
     BudgetExceeded,
     CircuitOpen,
-    JournalError,
-    LeaseLost,
     ModelError,
     ModelReplyInvalid,
     ModelUnavailable,
@@ -20,6 +18,7 @@ from agent.errors import (
 from agent.ports import ChatModel, Fact, Intention, ModelReply, ModelRequest
 from agent.proposing import SUMMARY_CHARACTERS
 from agent.rating import put_blob
+from agent.recording import Ended
 from agent.resilience import retry_delay
 from agent.state import RunState
 from agent.supervisor import Limits
@@ -41,14 +40,17 @@ class Caller:
 
     async def complete(
         self, box: Box, call: ev.ModelCallStarted, request: ModelRequest, read: Reader
-    ) -> None:  # fmt: skip
-        """Reserve, call once, settle; what the reply leads to is written with the settlement."""
+    ) -> Ended | None:  # fmt: skip
+        """Reserve and call once; the settlement and what the reply leads to are for the caller to `record`.
+
+        None when there is no reply: then what failed is written already.
+        """
         wait_s = self._not_before.get(box.state.run, 0.0) - self._kit.clock.monotonic()
         if wait_s > 0:
             await self._kit.sleep(wait_s)
         call = call.model_copy(update={"call": self._kit.ids.new("call")})
         if not await self._reserve(box, call, request):
-            return
+            return None
         began = self._kit.clock.monotonic()
         cost = box.state.calls[call.call].reserved
         try:
@@ -70,16 +72,11 @@ class Caller:
             if not isinstance(error, ModelReplyInvalid):
                 cost = cost if isinstance(error, ModelUnavailable) else 0
             await box.commit([self._failure(box.state.run, call, error, cost, self._since(began))], Fact())
-            return
+            return None
         except Exception:  # whatever it is: a call that stays open would leave its run waiting for ever
             await box.commit([_failed(call, "INTERNAL", "", cost, self._since(began))], Fact())
             raise
-        try:
-            await box.commit([settled, *events], Intention(epoch=box.state.epoch), blobs)
-        except LeaseLost:
-            raise
-        except JournalError:
-            await box.commit([settled], Fact(), blobs)  # what was paid is a fact, even if its plan came too late
+        return Ended((settled,), then=tuple(events), blobs=blobs)
 
     async def _reserve(self, box: Box, call: ev.ModelCallStarted, request: ModelRequest) -> bool:
         async with box.money:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from agent import events as ev
+from agent.errors import SecondKeyError
 from agent.ports import Clock, Committed, Condition, Intention, Stored
 from agent.runbox import RunBox
 from agent.state import RunState, fold
@@ -43,6 +44,11 @@ class Draft:
         self.money: asyncio.Lock = box.money
         self.door = asyncio.Lock()
         """Its own: the run's door is held by whoever drafts."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is kept back that was not written."""
+        return bool(self._events)
 
     @property
     def state(self) -> RunState:
@@ -85,7 +91,11 @@ class Draft:
         kept, bodies = self._events, self._blobs
         self._events, self._blobs = [], {}
         folded = None if events else self._state
-        return await self._box.adopt([*kept, *events], condition, {**bodies, **(blobs or {})}, folded)
+        try:
+            return await self._box.adopt([*kept, *events], condition, {**bodies, **(blobs or {})}, folded)
+        except SecondKeyError:
+            self._events, self._blobs = kept, bodies
+            raise
 
 
 def is_inner(move: Move) -> bool:

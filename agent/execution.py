@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from agent import events as ev
@@ -14,7 +12,6 @@ from agent.errors import (
     ApprovalNotValid,
     PreviewMismatch,
     SandboxUnavailable,
-    StorageUnavailable,
     ToolError,
     ToolNotAllowed,
     ToolTimedOut,
@@ -23,21 +20,12 @@ from agent.gate import may_start
 from agent.ports import Fact, Intention
 from agent.proposing import SUMMARY_CHARACTERS, Proposer, refusal, worker_of
 from agent.rating import Rater, Rating, put_blob
+from agent.recording import Ended
 from agent.state import ActionState, RunState
 from agent.supervisor import StartAction
 from agent.tools.base import Preview, Tool, ToolResult
 
 ASK_AGAIN_LIMIT = 2
-RECORD_AGAIN_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """What came of an action that was started."""
-
-    action: str
-    events: Sequence[ev.Event]
-    blobs: Mapping[str, str]
 
 
 class Executor:
@@ -102,23 +90,13 @@ class Executor:
         events: list[ev.Event] = [finished]
         if finished.code == PreviewMismatch.code:
             events += await self._again_with_new_preview(box.state, item)
-        return Ended(item.action.id, events, blobs)
+        return Ended(tuple(events), blobs=blobs)
 
     def _may_still_decide(self, state: RunState, by: str) -> bool:
         """Whether the policy still names who said yes (DESIGN.md §3.7); a terminal's own yes names nobody."""
         assert state.task is not None  # noqa: S101  # a run without a task is no state
         own = state.task.principal
         return by in self._kit.policy().deciders(own.team) or (own.kind == "local" and by == own.key)
-
-    async def record(self, box: Box, ended: Ended) -> None:
-        """Write down what happened; it did happen, so a disk that is full for a while is waited for."""
-        while True:
-            try:
-                await box.commit(ended.events, Fact(), ended.blobs)
-            except StorageUnavailable:
-                await self._kit.sleep(RECORD_AGAIN_S)
-            else:
-                return
 
     async def _ask_again(self, box: Box, item: ActionState, rating: Rating, because: str) -> None:
         withdrawn: list[ev.Event] = []

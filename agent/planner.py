@@ -17,6 +17,7 @@ from agent.errors import (
 from agent.ports import ChatModel, Intention, Message, ModelReply, ModelRequest, ToolCall
 from agent.proposing import SUMMARY_CHARACTERS, Bodies, Call, Proposer
 from agent.rating import Rater, put_blob
+from agent.recording import Ended
 from agent.runbooks import render
 from agent.state import ActionState, RunState, StepState
 from agent.supervisor import AskWorker, CloseStep, Finish, Limits, MakePlan, WriteAnswer, is_complete
@@ -51,30 +52,30 @@ class Planner:
 
     # -- moves ---------------------------------------------------------------------------------------------------
 
-    async def make_plan(self, box: Box, move: MakePlan) -> None:
+    async def make_plan(self, box: Box, move: MakePlan) -> Ended | None:
         """Plan by this model, or by the runbooks when there is none (left)."""
         state = box.state
         assert state.task is not None  # noqa: S101  # a run without a task is no state
         if not move.model:
             await box.commit([self._runbook(state)], Intention(epoch=state.epoch))
-            return
+            return None
         tools = {worker: self._kit.registry.specs(worker) for worker in Worker}
         mend = _last_detail(state, "plan", -1, 0)
-        messages, submit = plan_request(state.task.text, await self._follow_ups(state), tools, mend=mend)
+        messages, submit = plan_request(state.task.text, await self._follow_ups(state, box.blob), tools, mend=mend)
         request = ModelRequest(move.model, messages, (submit,), must_call_tool=True, max_tokens=PLAN_TOKENS)
         call = ev.ModelCallStarted(
             call="", purpose="plan", attempt=move.attempt, model=move.model, reserved_micro_usd=0
         )  # fmt: skip
-        await self._caller.complete(box, call, request, self._plan_events)
+        return await self._caller.complete(box, call, request, self._plan_events)
 
-    async def ask_worker(self, box: Box, move: AskWorker) -> None:
+    async def ask_worker(self, box: Box, move: AskWorker) -> Ended | None:
         """One turn of a worker: its reply becomes proposals, or the end of the step."""
         state = box.state
         assert state.plan is not None  # noqa: S101  # a step without a plan is no state
         assert state.task is not None  # noqa: S101  # as above
         step = state.steps[move.step]
         planned = state.plan.steps[step.planned]
-        follow_ups = await self._follow_ups(state)
+        follow_ups = await self._follow_ups(state, box.blob)
         messages = work_messages(
             planned.worker,
             task_text=state.task.text + (f"\n\nThe person added later:\n{follow_ups}" if follow_ups else ""),
@@ -83,7 +84,7 @@ class Planner:
             expected=planned.expected,
             feedback=step.feedback,
             earlier=_steps_so_far(state, before=step.number),
-            turns=await self._turns(state, step),
+            turns=await self._turns(state, step, box.blob),
         )
         if mend := _last_detail(state, "work", step.number, move.turn):
             messages = (*messages, Message(role="user", text=f"Your last reply could not be used: {mend}"))
@@ -93,16 +94,16 @@ class Planner:
             call="", purpose="work", step=move.step, turn=move.turn, attempt=move.attempt, model=move.model,
             reserved_micro_usd=0,
         )  # fmt: skip
-        await self._caller.complete(box, call, request, self._work_events)
+        return await self._caller.complete(box, call, request, self._work_events)
 
-    async def write_answer(self, box: Box, move: WriteAnswer) -> None:
+    async def write_answer(self, box: Box, move: WriteAnswer) -> Ended | None:
         """The final answer: by the model, by the runbook's template, or from the state alone."""
         state = box.state
         assert state.task is not None  # noqa: S101  # as above
         if not move.model:
             status = RunStatus.COMPLETED if is_complete(state) else RunStatus.PARTIAL
             await self._end(box, status, await self._answer_without_model(state, box.blob))
-            return
+            return None
         actions = [_line(item) for item in state.actions.values()]
         shortfall = "" if is_complete(state) else _shortfall(state)
         messages = answer_request(state.task.text, _steps_so_far(state), actions=actions, shortfall=shortfall)
@@ -110,7 +111,7 @@ class Planner:
         call = ev.ModelCallStarted(
             call="", purpose="answer", attempt=move.attempt, model=move.model, reserved_micro_usd=0
         )  # fmt: skip
-        await self._caller.complete(box, call, request, self._answer_events)
+        return await self._caller.complete(box, call, request, self._answer_events)
 
     async def close_step(self, box: Box, move: CloseStep) -> None:
         """Give a step back without a word of the worker."""
@@ -129,7 +130,7 @@ class Planner:
     async def _end(self, box: Box, status: RunStatus, answer: str, code: str = "") -> None:
         state = box.state
         blobs: dict[str, str] = {}
-        text = self._kit.redact(answer + await self._unheard(state))
+        text = self._kit.redact(answer + await self._unheard(state, box.blob))
         finished = ev.RunFinished(
             status=status,
             answer_blob=put_blob(blobs, text),
@@ -172,7 +173,7 @@ class Planner:
         self, state: RunState, call: ev.ModelCallStarted, reply: ModelReply, blobs: dict[str, str]
     ) -> Sequence[ev.Event]:
         del call
-        text = self._kit.redact(read_answer(reply) + await self._unheard(state))
+        text = self._kit.redact(read_answer(reply) + await self._unheard(state, self._kit.journal.blob))
         self._caller.forget(state.run)
         status = RunStatus.COMPLETED if is_complete(state) else RunStatus.PARTIAL
         finished = ev.RunFinished(
@@ -204,37 +205,37 @@ class Planner:
 
     # -- what models are told ------------------------------------------------------------------------------------
 
-    async def _unheard(self, state: RunState) -> str:
+    async def _unheard(self, state: RunState, body: Bodies) -> str:
         """What people added too late for anybody to act on it, so that it is not lost in silence."""
-        late = [await self._kit.journal.blob(item) for item in state.follow_ups[state.heard :]]
+        late = [await body(item) for item in state.follow_ups[state.heard :]]
         if not late:
             return ""
         said = "\n".join(f"> {text[:SUMMARY_CHARACTERS]}" for text in late)
         return f"\n\n**Not taken into account**, because it came while I was at it:\n{said}\nPlease ask me for it anew."
 
-    async def _follow_ups(self, state: RunState) -> str:
-        return "\n".join([await self._kit.journal.blob(item) for item in state.follow_ups])
+    async def _follow_ups(self, state: RunState, body: Bodies) -> str:
+        return "\n".join([await body(item) for item in state.follow_ups])
 
-    async def _turns(self, state: RunState, step: StepState) -> tuple[Turn, ...]:
+    async def _turns(self, state: RunState, step: StepState, body: Bodies) -> tuple[Turn, ...]:
         turns: list[Turn] = []
         calls = [item for item in state.calls.values() if item.purpose == "work" and item.step == step.number]
         for call in (item for item in calls if item.phase == "finished"):
-            body = json.loads(await self._kit.journal.blob(call.reply_blob))
-            wanted = tuple(ToolCall(item["id"], item["tool"], item["arguments"]) for item in body["calls"])
+            said = json.loads(await body(call.reply_blob))
+            wanted = tuple(ToolCall(item["id"], item["tool"], item["arguments"]) for item in said["calls"])
             results: dict[str, ToolResultText] = {}
             for key in step.actions:
                 item = state.actions[key]
                 if item.action.turn == call.turn:
                     call_id = item.action.call_id.partition("/")[2]
-                    results[call_id] = ToolResultText(call_id, item.action.tool, await self._result(item))
-            turns.append(Turn(body["text"], wanted, tuple(results.values())))
+                    results[call_id] = ToolResultText(call_id, item.action.tool, await self._result(item, body))
+            turns.append(Turn(said["text"], wanted, tuple(results.values())))
         return tuple(turns)
 
-    async def _result(self, item: ActionState) -> str:
+    async def _result(self, item: ActionState, body: Bodies) -> str:
         if item.outcome is Outcome.SUCCEEDED and item.output_blob:
-            return str(json.loads(await self._kit.journal.blob(item.output_blob))["text"])
+            return str(json.loads(await body(item.output_blob))["text"])
         said = item.feedback or item.summary
-        output = json.loads(await self._kit.journal.blob(item.output_blob))["text"] if item.output_blob else ""
+        output = json.loads(await body(item.output_blob))["text"] if item.output_blob else ""
         return "\n".join(part for part in (f"Outcome: {item.outcome}.", said, str(output)) if part)
 
 

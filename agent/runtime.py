@@ -28,11 +28,12 @@ from agent.errors import (
     RunStopped,
     StorageUnavailable,
 )
-from agent.execution import Ended, Executor
+from agent.execution import Executor
 from agent.planner import Planner
 from agent.ports import ChatModel, Fact, Intention
 from agent.proposing import Proposer
 from agent.rating import Rater
+from agent.recording import Ended, record
 from agent.recovery import settle
 from agent.runbox import RunBox
 from agent.state import RunState, fold
@@ -212,7 +213,7 @@ class Runtime:
                     continue
                 for move in moves:
                     if move not in flying and move not in paused:
-                        flying[move] = self._start(driver, self._perform_outer(box, driver, move, flying))
+                        flying[move] = self._start(driver, self._perform_outer(box, box, driver, move, flying))
             if not flying:
                 if driver.woken:
                     continue
@@ -240,7 +241,7 @@ class Runtime:
         last = await self._landed(box, move, self._draft(box, draft, driver, move), failures, paused)
         if last is not None:
             # Under the name of the first move: until what was drafted is written, the run's state asks for that one.
-            flying[move] = self._start(driver, self._perform(draft, last))
+            flying[move] = self._start(driver, self._perform_outer(box, draft, driver, last, flying))
             self._count_at_work(driver, at_work=False)
             self._admit()
 
@@ -267,41 +268,46 @@ class Runtime:
         return last
 
     async def _perform_outer(
-        self, box: RunBox, driver: _Driver, move: Move, flying: Mapping[Move, object]
+        self, box: RunBox, via: Box, driver: _Driver, move: Move, flying: Mapping[Move, object]
     ) -> None:  # fmt: skip
-        if not isinstance(move, StartAction):
-            await self._perform(box, move)
-            return
-        ended = await self._executor.start(box, move)
-        if ended is None:
-            return
-        quiet = len(flying) == 1 and not driver.woken and not self._closing
-        if not quiet or not await self._record_with_what_follows(box, ended):
-            await self._executor.record(box, ended)
+        """Do a move and write what came of it, together with what follows at once when nothing else goes on."""
+        ended = await self._perform(via, move)
+        while ended is not None:
+            draft = Draft(box, self._kit.clock)
+            quiet = len(flying) == 1 and not driver.woken and not self._closing
+            following: Ended | None = None
+            try:
+                last = await self._follow(box, draft, ended) if quiet else None
+                if last is not None:
+                    following = await self._perform(draft, last)
+            except BaseException:
+                if draft.holds:
+                    await record(self._kit, box, ended)
+                raise
+            if not quiet or draft.holds:
+                await record(self._kit, box, ended)
+            ended = following
 
-    async def _record_with_what_follows(self, box: RunBox, ended: Ended) -> bool:
-        """Write a result together with the end of its step or run, which follows at once; False when nothing was."""
-        draft = Draft(box, self._kit.clock)
+    async def _follow(self, box: RunBox, draft: Draft, ended: Ended) -> Move | None:
+        """Draft what came of a move with what ends its step or its run, and write it.
+
+        A model that is to be asked next is handed back: its reservation takes along what was drafted. What could not
+        be written is still held by the draft.
+        """
         try:
             async with box.door:
-                await draft.commit(ended.events, Fact(), ended.blobs)
-                first = draft.state.seq
-                for _ in range(MOVES_A_DRAFT):
-                    moves = next_moves(draft.state, self._limits)
-                    if len(moves) != 1 or not is_closing(moves[0]):
-                        break
+                await draft.commit([*ended.facts, *ended.then], Fact(), ended.blobs)
+                moves = next_moves(draft.state, self._limits)
+                while len(moves) == 1 and is_closing(moves[0]):
                     await self._perform(draft, moves[0])
-                if draft.state.seq == first:
-                    return False
+                    moves = next_moves(draft.state, self._limits)
+                if len(moves) == 1 and asks_model(moves[0]):
+                    draft.leave()
+                    return moves[0]
                 await draft.write()
-        except asyncio.CancelledError:
-            if box.state.actions[ended.action].phase == "started":
-                await self._executor.record(box, ended)
-            raise
         except Exception as error:  # noqa: BLE001  # what happened is written alone then, and the rest thought through anew
             _log.info("a result is written alone", run_id=box.run, error=type(error).__name__)
-            return False
-        return True
+        return None
 
     async def _think(self, draft: Draft, driver: _Driver, move: Move) -> Move | None:
         """Draft until something from outside is needed; a move that begins with a reservation is handed back."""
@@ -352,7 +358,8 @@ class Runtime:
         if failures[move] >= FAILURES_A_MOVE and not box.state.status.is_final:
             await self._planner.finish(box, Finish(RunStatus.PARTIAL, "INTERNAL"))
 
-    async def _perform(self, box: Box, move: Move) -> None:  # noqa: C901  # one arm a move
+    async def _perform(self, box: Box, move: Move) -> Ended | None:  # noqa: C901  # one arm a move
+        """Do a move; what came of a tool or a model is handed back to be written, everything else is written."""
         match move:
             case Begin():
                 version = self._kit.policy().version
@@ -372,15 +379,16 @@ class Runtime:
             case ProposeAgain():
                 await self._proposer.propose_again(box, move)
             case MakePlan():
-                await self._planner.make_plan(box, move)
+                return await self._planner.make_plan(box, move)
             case AskWorker():
-                await self._planner.ask_worker(box, move)
+                return await self._planner.ask_worker(box, move)
             case WriteAnswer():
-                await self._planner.write_answer(box, move)
+                return await self._planner.write_answer(box, move)
             case Finish():
                 await self._planner.finish(box, move)
             case StartAction():
-                raise TypeError("a start is performed by itself, never drafted")
+                return await self._executor.start(box, move)
+        return None
 
 
 def _cancel_now(flying: Mapping[Move, asyncio.Task[None]]) -> None:

@@ -121,8 +121,9 @@ def plan_request(
         Message(role="system", text=prompt("planner")),
         Message(role="user", text="\n\n".join(parts)),
     )
-    schema = _schema(_Plan)
-    schema["$defs"]["Worker"]["enum"] = [str(worker) for worker in tools_by_worker]
+    known = _schema(_Plan)
+    named = {**known["$defs"]["Worker"], "enum": [str(worker) for worker in tools_by_worker]}
+    schema = {**known, "$defs": {**known["$defs"], "Worker": named}}
     return messages, ToolSpec(SUBMIT_PLAN, "Hand over the plan: one to ten steps, in order.", schema)
 
 
@@ -275,7 +276,9 @@ def _turn_messages(turn: Turn, limits: Mapping[str, int]) -> list[Message]:
     return messages
 
 
+@cache
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Made once, so nobody may change it."""
     return model.model_json_schema()
 
 

@@ -34,6 +34,12 @@ class Registry:
     def __init__(self, tools: Iterable[Tool[Any]]) -> None:
         self._tools: Mapping[str, Tool[Any]] = MappingProxyType({tool.name: tool for tool in tools})
         self._reads_only = ReadSql()
+        self._specs: Mapping[Worker, tuple[ToolSpec, ...]] = MappingProxyType(
+            {
+                worker: tuple(self.get(name, worker).spec() for name in self.names if self.allows(name, worker))
+                for worker in Worker
+            }
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,7 +64,7 @@ class Registry:
 
     def specs(self, worker: Worker) -> tuple[ToolSpec, ...]:
         """What a worker's model is told of its tools, sorted by name."""
-        return tuple(self.get(name, worker).spec() for name in self.names if self.allows(name, worker))
+        return self._specs[worker]
 
 
 def default_tools() -> tuple[Tool[Any], ...]:
