@@ -29,7 +29,7 @@ class Sight:
             web.get("/_sim/state", self._state),
             web.get("/_sim/history", self._history),
             web.get("/_sim/home", self._show_home),
-            web.get("/_sim/modal", self._show_modal),
+            web.get("/_sim/view", self._show_view),
             web.get("/_sim/streams", self._streams),
             web.get("/_sim/session", self._session),
             web.get("/_sim/functions", self._functions),
@@ -110,9 +110,15 @@ class Sight:
     async def _show_home(self, request: web.Request) -> web.Response:
         return web.json_response({"view": self._services.views.homes.get(request.query.get("as", ""))})
 
-    async def _show_modal(self, request: web.Request) -> web.Response:
-        stack = self._services.views.stacks.get(request.query.get("as", ""), [])
-        return web.json_response({"view": stack[-1] if stack else None})
+    async def _show_view(self, request: web.Request) -> web.Response:
+        try:
+            if "home" in request.query:
+                view = self._services.views.homes.get(request.query["home"])
+                return web.json_response({"view": view})
+            owner, view = self._services.views.find(request.query.get("id", ""))
+        except SlackError as error:
+            return web.json_response({"ok": False, "error": error.code, "view": None}, status=404)
+        return web.json_response({"view": view, "owner": owner})
 
     async def _streams(self, request: web.Request) -> web.Response:
         self._services.sweep()
