@@ -92,8 +92,10 @@ export class Modals {
   #show(focus) {
     const top = this.#stack.at(-1);
     if (!top) {
-      this.#dialog?.close();
-      this.#dialog?.remove();
+      // The simulator also tells of modals that were closed here: by then the focus is somebody else's.
+      if (!this.#dialog) return;
+      this.#dialog.close();
+      this.#dialog.remove();
       this.#dialog = null;
       const back = this.#opener?.isConnected ? this.#opener : document.querySelector("#main [data-composer]");
       back?.focus();
