@@ -68,5 +68,4 @@ class FileLinks:
 
     def _content(self, file: File) -> web.Response:
         headers = _SAFE | {"Content-Disposition": "attachment"}
-        kind = file.mimetype if "/" in file.mimetype else "application/octet-stream"
-        return web.Response(body=file.data, headers=headers | {"Content-Type": kind})
+        return web.Response(body=file.data, headers=headers | {"Content-Type": file.mimetype})

@@ -84,8 +84,8 @@ class Sessions:
         """Clear statuses whose time is over."""
         now = self._clock.now()
         for (channel_id, thread_ts), line in list(self._lines.items()):
-            if line.until is not None and line.until <= now:
-                channel = self._workspace.channel(channel_id)
+            channel = self._workspace.channels.get(channel_id)
+            if channel is not None and line.until is not None and line.until <= now:
                 self._show(channel, thread_ts, self._resting(channel_id, thread_ts))
 
     def of(self, channel_id: str, thread_ts: str) -> Json | None:

@@ -148,6 +148,10 @@ def add(stream: Stream, chunks: list[Json]) -> None:
             _take_task(parts, chunk)
     if _weight(parts, title) > WHOLE or sum(part["type"] == "task_card" for part in parts) > TASKS:
         raise SlackError("msg_too_long")
+    whole = Stream(stream.channel, stream.ts, stream.mode, stream.display, stream.began, parts=parts, plan_title=title)
+    problems = block_problems(whole.blocks(), most=MESSAGE_BLOCKS)
+    if problems:
+        raise SlackError("invalid_blocks", errors=problems, response_metadata={"messages": problems})
     stream.parts, stream.plan_title = parts, title
     stream.chunks += chunks
 

@@ -324,3 +324,16 @@ async def test_what_is_chosen_reaches_the_app(office: Office, *, element: Json, 
 async def test_an_option_that_is_not_offered_cannot_be_chosen(office: Office) -> None:
     ts = await office.posted({"type": "static_select", "action_id": "pick", "options": [option("a")]})
     assert (await office.driver.click("U0MAYA", "C0DATA", ts, "pick", selected_option="z"))["error"] == "no_such_option"
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "..", "a b/ü?#%2F.TXT", "x" * 300, "<script>.html"])
+async def test_a_file_of_any_name_is_read_from_a_plain_address(office: Office, name: str) -> None:
+    shape = (await office.driver.attach("U0MAYA", "C0DATA", name, "x", mimetype="text/html\r\nX-Evil: 1"))["files"][0]
+    assert shape["name"] == name
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": "Bearer xoxb-simulator"}) as session,
+        session.get(shape["url_private_download"]) as answer,
+    ):
+        assert (answer.status, await answer.read()) == (200, b"x")
+        assert "X-Evil" not in answer.headers
+        assert "sandbox" in answer.headers["Content-Security-Policy"]
