@@ -92,6 +92,8 @@ class Sight:
             user = query.get("as", "")
             if user != EVERYONE and user not in channel.members:
                 raise SlackError("channel_not_found")  # noqa: TRY301  all refusals take one road
+            if query.get("ts"):
+                return web.json_response({"messages": [self._one(channel, query["ts"], user)]})
             thread_ts = query.get("thread_ts")
             messages = here.thread(channel, thread_ts) if thread_ts else here.roots(channel)
         except SlackError as error:
@@ -106,6 +108,12 @@ class Sight:
         self._services.sweep()
         shown = sorted([*messages, *whispers], key=lambda message: message["ts"])
         return web.json_response({"messages": shown, "statuses": statuses, "lines": lines})
+
+    def _one(self, channel: Channel, ts: str, user: str) -> Json:
+        to, whisper = self._services.workspace.ephemerals.get((channel.id, ts), ("", None))
+        if whisper is not None and user in {to, EVERYONE}:
+            return whisper
+        return self._services.workspace.message(channel, ts)
 
     async def _show_home(self, request: web.Request) -> web.Response:
         return web.json_response({"view": self._services.views.homes.get(request.query.get("as", ""))})

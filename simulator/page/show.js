@@ -1,5 +1,5 @@
 // The page for pictures: draws exactly what its address names, and nothing around it.
-//   ?channel=…&ts=…[&thread=1]   a message, or its whole thread
+//   ?channel=…&ts=…[&thread=1]   a message (also one that only `as` can see), or its whole thread
 //   ?view=…                      an open modal or a published Home, by its id
 //   ?home=<user>                 a person's Home
 // with &as=<user> (who looks), &theme=dark|light, &width=<pixels>. `data-ready` on the root says that all is drawn.
@@ -17,9 +17,8 @@ const root = document.getElementById("shown");
 const still = { send: async () => false };
 
 async function messages(store, channel, ts, whole) {
-  const { messages: found = [], error } = await store.api.get("history", { channel, thread_ts: ts });
-  const wanted = whole ? found : found.filter((each) => each.ts === ts);
-  if (!wanted.length) throw new Error(error ?? "message_not_found");
+  const { messages: wanted, error } = await store.api.get("history", { channel, [whole ? "thread_ts" : "ts"]: ts });
+  if (!wanted?.length) throw new Error(error ?? "message_not_found");
   const list = el("div", { class: "list" });
   root.append(el("div", { class: "scroller" }, list));
   drawList(list, wanted, store, { days: false, inThread: true });

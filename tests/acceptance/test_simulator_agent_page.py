@@ -24,6 +24,38 @@ Json = dict[str, Any]
 TEAM = "T0SECONDKEY"
 INTERACTIVE = {"button", "link", "textbox", "combobox", "menuitem", "checkbox", "radio", "option", "listbox", "tab"}
 
+#: the text on the page whose contrast with what is behind it is below what WCAG 2.2 AA asks for
+FAINT = """() => {
+    const channel = v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const light = c => 0.2126 * channel(c[0]) + 0.7152 * channel(c[1]) + 0.0722 * channel(c[2]);
+    const parse = s => (([r = 0, g = 0, b = 0, a = 1]) => [r, g, b, a])((s.match(/[\\d.]+/g) ?? []).map(Number));
+    const over = (a, b) => [0, 1, 2].map(i => a[i] * a[3] + b[i] * (1 - a[3]));
+    const parents = node => { const all = []; for (let n = node; n; n = n.parentElement) all.push(n); return all; };
+    const behind = node => {
+        let colour = [255, 255, 255];
+        for (const n of parents(node).reverse()) {
+            if (getComputedStyle(n).backgroundImage.includes("gradient")) colour = null;
+            const own = parse(getComputedStyle(n).backgroundColor);
+            if (colour || own[3] === 1) colour = over(own, colour ?? [0, 0, 0]);
+        }
+        return colour;
+    };
+    const faint = [];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const node = walker.currentNode.parentElement, style = getComputedStyle(node), ground = behind(node);
+        const opacity = parents(node).reduce((all, n) => all * getComputedStyle(n).opacity, 1);
+        const unseen = !walker.currentNode.data.trim() || !node.getClientRects().length || !opacity || !ground;
+        if (unseen || node.closest("[aria-hidden='true'], :disabled, .visually-hidden, .skip")) continue;
+        const own = parse(style.color);
+        const [a, b] = [light(over([...own.slice(0, 3), own[3] * opacity], ground)), light(ground)];
+        const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+        const least = parseFloat(style.fontSize) >= 24 ? 3 : 4.5;
+        if (ratio < least) faint.push(`${node.className}: ${walker.currentNode.data.trim()} ${ratio.toFixed(2)}`);
+    }
+    return faint;
+}"""
+
 
 def plain(text: str) -> Json:
     return {"type": "plain_text", "text": text}
@@ -317,7 +349,7 @@ async def test_what_others_write_is_announced_once_and_a_stream_only_when_it_is_
         new MutationObserver(() => window.said.push(root.textContent)).observe(root, { childList: true });
     }""")
     await desk.driver.post("U0MAYA", "C0DATA", "my own words", thread_ts=thread)
-    await desk.driver.post("U0OMAR", "C0DATA", "look at <https://example.org|this> & that", thread_ts=thread)
+    await desk.driver.post("U0OMAR", "C0DATA", "<@U0MAYA>, look at <https://example.org|this> & that", thread_ts=thread)
     stream = await begun(desk, thread, buffer_size=1)
     await stream.append(markdown_text="Half ")
     await stream.append(markdown_text="and whole")
@@ -325,7 +357,7 @@ async def test_what_others_write_is_announced_once_and_a_stream_only_when_it_is_
     await desk.client.chat_postEphemeral(channel="C0DATA", user="U0MAYA", text="A word", thread_ts=thread)
     await expect(heard).to_have_text("Second Key, only visible to you: A word")
     assert await desk.page.evaluate("window.said") == [
-        "Omar Reyes: look at & that",
+        "Omar Reyes: @Maya Lind, look at this & that",
         "Second Key: Half and whole",
         "Second Key, only visible to you: A word",
     ]
@@ -388,6 +420,23 @@ async def test_every_control_has_a_name_and_every_id_is_one(desk: Desk) -> None:
     await desk.page.get_by_role("menuitem", name="Workflow step: Run an agent task").click()
     await expect(desk.page.get_by_role("dialog")).to_be_visible()
     assert await nameless() == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_text_stands_out_from_what_is_behind_it(desk: Desk, theme: str) -> None:
+    await desk.page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+    thread = await everything(desk)
+    stream = await begun(desk, thread, task_display_mode="plan")
+    await stream.append(chunks=[task("in_progress", details="opening", output="42 rows")])
+    await desk.driver.expire_streams()
+    await desk.client.chat_postEphemeral(
+        channel="C0DATA", user="U0MAYA", text="`code` <@U0MAYA> <@U0OMAR>\n&gt; quoted", thread_ts=thread
+    )
+    await expect(desk.page.locator("#thread .message.ephemeral")).to_be_visible()
+    await expect(desk.page.locator(f"html[data-theme='{theme}']")).to_be_attached()
+    assert await desk.page.evaluate(FAINT) == []
+    await desk.page.add_style_tag(content=".time { color: #777 !important; }")
+    assert "time: " in " ".join(await desk.page.evaluate(FAINT))
 
 
 async def test_the_pages_landmarks_are_named_and_f6_goes_round_them(desk: Desk) -> None:
@@ -489,6 +538,12 @@ async def test_a_picture_shows_a_thread_a_modal_whole_or_a_home(desk: Desk) -> N
     await desk.driver.post("U0OMAR", "C0DATA", "reply", thread_ts=thread)
     root = await shown(desk, f"channel=C0DATA&ts={thread}&thread=1")
     await expect(root.locator(".message")).to_have_count(2)
+
+    whisper = await desk.client.chat_postEphemeral(channel="C0DATA", user="U0OMAR", text="Not yours", thread_ts=thread)
+    root = await shown(desk, f"channel=C0DATA&ts={whisper['message_ts']}&as=U0OMAR")
+    await expect(root.locator(".message.ephemeral")).to_contain_text("Not yours")
+    await desk.page.goto(f"{desk.sim.url}/show?channel=C0DATA&ts={whisper['message_ts']}&as=U0MAYA")
+    await expect(desk.page.locator("html[data-ready='error'] #shown")).to_contain_text("message_not_found")
 
     long = [{"type": "section", "text": plain(f"line {n}")} for n in range(60)]
     trigger = desk.sim.services.rights.trigger("U0MAYA")
