@@ -43,6 +43,8 @@ class Sight:
         me = here.people.get(request.query.get("as", ""))
         if me is None and not everyone:
             return web.json_response({"ok": False, "error": "user_not_found"}, status=404)
+        own = here.im(me.id).id if me and not me.is_bot else ""
+        title, prompts = here.set_prompts.get(own, ("", here.prompts))
         channels = [c for c in here.channels.values() if everyone or (me and me.id in c.members)]
         return web.json_response(
             {
@@ -58,8 +60,8 @@ class Sight:
                     "name": here.app.name,
                     "user_id": here.app.user_id,
                     "bot_id": here.app.bot_id,
-                    "suggested_prompts": here.prompts,
-                    "prompts_title": here.prompts_title,
+                    "suggested_prompts": prompts,
+                    "prompts_title": title,
                 },
                 "homes": self._services.views.homes if everyone else {},
                 "link": self._services.delivery.link,

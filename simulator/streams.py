@@ -79,10 +79,12 @@ class Streams:
         self._clock = clock
         self._timing = timing
         self.held: dict[tuple[str, str], Stream] = {}
+        #: those that were running when they were looked at last
+        self._running: dict[tuple[str, str], Stream] = {}
 
     def keep(self, stream: Stream) -> None:
         """Take up a stream that stands in its channel now."""
-        self.held[stream.channel, stream.ts] = stream
+        self.held[stream.channel, stream.ts] = self._running[stream.channel, stream.ts] = stream
 
     def open(self, channel: str, ts: str, *, ending: bool = False) -> Stream:
         """Return a stream that takes more. Raises SlackError `message_not_in_streaming_state` or `stopped_by_user`."""
@@ -106,10 +108,12 @@ class Streams:
 
     def expired(self) -> list[Stream]:
         """Return the streams whose time ran out since this was asked last."""
-        running = [stream for stream in self.held.values() if stream.state == "in_progress"]
-        for stream in running:
+        for stream in self._running.values():
             self._age(stream)
-        return [stream for stream in running if stream.state == "expired"]
+        ended = {key: stream for key, stream in self._running.items() if stream.state != "in_progress"}
+        for key in ended:
+            del self._running[key]
+        return [stream for stream in ended.values() if stream.state == "expired"]
 
     def _age(self, stream: Stream) -> None:
         if stream.state == "in_progress" and self._clock.now() - stream.began >= self._timing.stream:

@@ -258,6 +258,28 @@ async def test_the_app_hears_what_a_person_looks_at(office: Office) -> None:
     assert (await office.driver.look_at("U0THEO", "C0ACTIONS"))["error"] == "channel_not_found"
 
 
+async def test_an_event_of_another_team_can_be_forged(office: Office) -> None:
+    event = {"type": "app_mention", "user": "U0EVE", "channel": "C0DATA", "text": "hello", "ts": "1.0"}
+    await office.driver.forge(event, team_id="T0ELSEWHERE", event_id="Ev1")
+    assert await office.hear("app_mention") == event
+    (sent,) = [e["args"] for e in await office.driver.log() if e["direction"] == "event"]
+    assert (sent["team_id"], sent["event_id"]) == ("T0ELSEWHERE", "Ev1")
+
+
+async def test_prompts_are_set_for_one_persons_messages_with_the_app(office: Office) -> None:
+    office.sim.workspace.prompts = [{"title": "Usual", "message": "usual"}]
+    prompts = [{"title": "Own", "message": "own"}]
+    await office.client.assistant_threads_setSuggestedPrompts(channel_id="D0MAYA", title="Hello Maya", prompts=prompts)
+
+    async def offered(user: str) -> Json:
+        async with aiohttp.ClientSession() as session, session.get(f"{office.sim.url}/_sim/state?as={user}") as answer:
+            return (await answer.json())["app"]
+
+    maya, omar = await offered("U0MAYA"), await offered("U0OMAR")
+    assert (maya["prompts_title"], maya["suggested_prompts"]) == ("Hello Maya", prompts)
+    assert (omar["prompts_title"], omar["suggested_prompts"][0]["title"]) == ("", "Usual")
+
+
 async def test_thumbs_and_icon_buttons_say_which_was_pressed(office: Office) -> None:
     block = ContextActionsBlock(
         block_id="b",
