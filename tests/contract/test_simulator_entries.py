@@ -178,6 +178,21 @@ async def test_an_attached_file_comes_with_the_message_and_is_read_with_the_toke
     assert (info["url_private_download"], info["channels"]) == (shape["url_private_download"], ["C0DATA"])
 
 
+async def test_downloads_can_be_made_to_fail_or_to_be_slow(office: Office) -> None:
+    shape = (await office.driver.attach("U0MAYA", "C0DATA", "a.txt", "x"))["files"][0]
+    await office.hear("message")
+    await office.driver.fault("*", "error", error="fatal_error")
+    for fault, kind in (({"status": 502}, "status"), ({"retry_after": 3}, "rate_limit"), ({"seconds": 0.01}, "delay")):
+        await office.driver.fault("files.download", kind, **fault)
+    statuses: list[int] = []
+    async with aiohttp.ClientSession(headers={"Authorization": "Bearer xoxb-simulator"}) as session:
+        for _ in range(3):
+            async with session.get(shape["url_private_download"]) as answer:
+                statuses.append(answer.status)
+    assert statuses == [502, 429, 200]
+    assert await refusal(office.client.auth_test()) == "fatal_error"
+
+
 async def test_several_files_may_lie_about_their_size(office: Office) -> None:
     files: list[tuple[str, str | bytes]] = [("a.txt", "x"), ("b.bin", b"\x00\xff")]
     await office.driver.attach_all("U0MAYA", "C0DATA", files, size=3)
