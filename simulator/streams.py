@@ -1,11 +1,14 @@
-"""Streamed messages: text, tasks and a plan that grow in place until they are stopped or their time is over."""
+"""Streamed messages: text, tasks and a plan that grow in place until they are stopped or their time is over.
+
+A task's title and status replace what was there, its details and output are added to it, as people measured in Slack.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from simulator.blocks import dicts
+from simulator.blocks import as_dict, dicts
 from simulator.errors import SlackError
 from simulator.limits import MARKDOWN_TEXT, MESSAGE_BLOCKS, block_problems
 
@@ -17,10 +20,10 @@ Mode = Literal["text", "chunks"]
 #: how a stream ended, or that it has not: Slack's client draws the last two as broken off
 State = Literal["in_progress", "completed", "stopped", "expired"]
 TASK_STATUS: Final = frozenset({"pending", "in_progress", "complete", "error"})
-#: characters of a task's and a plan's fields
+#: characters of a task's and a plan's fields, as documented; Slack has been seen to take more
 TASK_TEXT: Final = 256
 TASKS: Final = 50
-#: bytes of everything in one streamed message; details and output count twice, as they stand in it twice
+#: bytes of everything in one streamed message, details and output counted twice; undocumented, seen at about this
 WHOLE: Final = 12_000
 
 
@@ -178,8 +181,12 @@ def _rich(text: str) -> Json:
     return {"type": "rich_text", "elements": [section]}
 
 
-def _plain(rich: Json | None) -> str:
-    return str(rich["elements"][0]["elements"][0]["text"]) if rich else ""
+def _plain(rich: Any) -> str:  # noqa: ANN401  rich_text as deep as a caller sent it
+    if isinstance(rich, list):
+        return "".join(_plain(item) for item in cast("list[Any]", rich))
+    shape = as_dict(rich)
+    own = shape.get("text")
+    return (own if isinstance(own, str) else "") + _plain(shape.get("elements") or [])
 
 
 def _weight(parts: list[Json], title: str | None) -> int:
