@@ -29,6 +29,10 @@ class Sight:
             web.get("/_sim/state", self._state),
             web.get("/_sim/history", self._history),
             web.get("/_sim/home", self._show_home),
+            web.get("/_sim/view", self._show_view),
+            web.get("/_sim/streams", self._streams),
+            web.get("/_sim/session", self._session),
+            web.get("/_sim/functions", self._functions),
             web.get("/_sim/ws", self._watch),
             web.get("/_sim/log", self._log),
         ]
@@ -39,6 +43,8 @@ class Sight:
         me = here.people.get(request.query.get("as", ""))
         if me is None and not everyone:
             return web.json_response({"ok": False, "error": "user_not_found"}, status=404)
+        own = here.im(me.id).id if me and not me.is_bot else ""
+        title, prompts = here.set_prompts.get(own, ("", here.prompts))
         channels = [c for c in here.channels.values() if everyone or (me and me.id in c.members)]
         return web.json_response(
             {
@@ -47,12 +53,17 @@ class Sight:
                 "people": [p.as_page() for p in here.people.values()],
                 "channels": [self._channel_shape(channel, me) for channel in channels],
                 "commands": [asdict(command) for command in here.commands],
+                "shortcuts": [asdict(shortcut) for shortcut in here.shortcuts],
+                "functions": [asdict(function) for function in here.functions],
+                "groups": [{"id": g["id"], "handle": g["handle"], "name": g["name"]} for g in here.usergroups.values()],
                 "app": {
                     "name": here.app.name,
                     "user_id": here.app.user_id,
                     "bot_id": here.app.bot_id,
-                    "suggested_prompts": here.prompts,
+                    "suggested_prompts": prompts,
+                    "prompts_title": title,
                 },
+                "homes": self._services.views.homes if everyone else {},
                 "link": self._services.delivery.link,
                 "clock_rate": self._services.clock_rate,
             }
@@ -83,6 +94,8 @@ class Sight:
             user = query.get("as", "")
             if user != EVERYONE and user not in channel.members:
                 raise SlackError("channel_not_found")  # noqa: TRY301  all refusals take one road
+            if query.get("ts"):
+                return web.json_response({"messages": [self._one(channel, query["ts"], user)]})
             thread_ts = query.get("thread_ts")
             messages = here.thread(channel, thread_ts) if thread_ts else here.roots(channel)
         except SlackError as error:
@@ -92,12 +105,45 @@ class Sight:
             for (channel_id, _), (to, message) in here.ephemerals.items()
             if channel_id == channel.id and user in {to, EVERYONE} and message.get("thread_ts") == thread_ts
         ]
-        statuses = {ts: text for (c, ts), text in self._services.posting.statuses.items() if c == channel.id and text}
+        lines = self._services.sessions.lines(channel.id)
+        statuses = {ts: line["status"] for ts, line in lines.items() if line["status"]}
+        self._services.sweep()
         shown = sorted([*messages, *whispers], key=lambda message: message["ts"])
-        return web.json_response({"messages": shown, "statuses": statuses})
+        return web.json_response({"messages": shown, "statuses": statuses, "lines": lines})
+
+    def _one(self, channel: Channel, ts: str, user: str) -> Json:
+        to, whisper = self._services.workspace.ephemerals.get((channel.id, ts), ("", None))
+        if whisper is not None and user in {to, EVERYONE}:
+            return whisper
+        return self._services.workspace.message(channel, ts)
 
     async def _show_home(self, request: web.Request) -> web.Response:
         return web.json_response({"view": self._services.views.homes.get(request.query.get("as", ""))})
+
+    async def _show_view(self, request: web.Request) -> web.Response:
+        try:
+            if "home" in request.query:
+                view = self._services.views.homes.get(request.query["home"])
+                return web.json_response({"view": view})
+            owner, view = self._services.views.find(request.query.get("id", ""))
+        except SlackError as error:
+            return web.json_response({"ok": False, "error": error.code, "view": None}, status=404)
+        return web.json_response({"view": view, "owner": owner})
+
+    async def _streams(self, request: web.Request) -> web.Response:
+        self._services.sweep()
+        wanted = request.query.get("channel")
+        held = [s.seen() for s in self._services.streams.held.values() if wanted in {None, s.channel}]
+        return web.json_response({"streams": held})
+
+    async def _session(self, request: web.Request) -> web.Response:
+        query = request.query
+        lines = self._services.sessions.lines(query.get("channel", ""))
+        empty: Json = {"status": "", "loading_messages": [], "session": None}
+        return web.json_response(lines.get(query.get("thread_ts", ""), empty))
+
+    async def _functions(self, _request: web.Request) -> web.Response:
+        return web.json_response({"executions": [e.seen() for e in self._services.functions.held.values()]})
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         ws = web.WebSocketResponse(heartbeat=30, timeout=1.0)
