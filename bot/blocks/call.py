@@ -66,7 +66,7 @@ def _argument(name: str, value: object, limit: int) -> str:
         return f"{label}: _empty text_"
     if len(text) <= _SHORT and "`" not in text and text.isprintable() and text.isascii():
         return f"{label}: {_code(text)}"
-    length = f" _({len(text)} characters)_" if len(text) > limit else ""
+    length = f" _({len(text)} characters, full text under Details)_" if len(text) > limit else ""
     return f"{label}{length}\n{verbatim(text, limit)}"
 
 
