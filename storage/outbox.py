@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from storage.database import Database, Tx
-from storage.projected_cards import place_result
+from storage.projected_cards import stands_now
 
 _COLUMNS = """message_key, run, lane, wanted, sent, team, channel, ts, thread_ts, attempts, next_at, error, created_at,
   wanted_at"""
@@ -89,8 +89,9 @@ class Outbox:
           WHERE message_key = ?"""
 
         def write(tx: Tx) -> None:
+            before = tx.conn.execute("SELECT ts FROM outbox WHERE message_key = ?", (key,)).fetchone()
             tx.conn.execute(query, (revision, channel, ts, key))
-            if key.startswith("card:") and place_result(tx, key.partition(":")[2], channel, ts):
+            if ts and before and before[0] != ts and stands_now(tx, key, channel, ts):
                 tx.signal("outbox")
 
         await self._db.write(write)

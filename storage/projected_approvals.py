@@ -7,7 +7,7 @@ import json
 from agent import events as ev
 from agent.domain import ApprovalState, Outcome
 from agent.errors import AlreadyDecided, AlreadyStarted, JournalError
-from storage.projected_cards import outcome, refresh_ancestor, refresh_siblings
+from storage.projected_cards import outcome, refresh_siblings
 from storage.working import LANE_CARD, LANE_DECISION, Working
 
 #: Shares of an approval's time after which it is reminded of and escalated.
@@ -54,7 +54,7 @@ def _approval(work: Working, approval: str) -> tuple[str, str, float | None, flo
 def approval_delivered(work: Working, event: ev.ApprovalDelivered, seq: int) -> None:
     """The card stands; the deadline may move."""
     del seq
-    action, _, _, _, expires_at = _approval(work, event.approval)
+    *_, expires_at = _approval(work, event.approval)
     work.tx.conn.execute(
         "UPDATE approvals SET delivered_at = ?, expires_at = ?, remind_at = CASE WHEN reminded_at IS NULL "
         "THEN ? - timeout_s * ? ELSE remind_at END WHERE id = ?",
@@ -62,7 +62,6 @@ def approval_delivered(work: Working, event: ev.ApprovalDelivered, seq: int) -> 
     )
     if abs(event.expires_at - expires_at) > _VISIBLE_MOVE_S:
         work.bump(f"card:{event.approval}", LANE_DECISION)
-    refresh_ancestor(work, action)
     work.tx.signal("deadline")
 
 

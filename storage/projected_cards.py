@@ -19,6 +19,10 @@ _CARD = "SELECT channel, ts FROM outbox WHERE message_key = 'card:' || ?"
 _SIBLINGS = """UPDATE outbox SET wanted = wanted + 1, lane = CASE WHEN sent = 0 THEN lane ELSE ? END,
   wanted_at = CASE WHEN sent < wanted THEN wanted_at ELSE ? END
   WHERE message_key IN (SELECT 'card:' || id FROM approvals WHERE run = ? AND state = 'pending' AND id <> ?)"""
+_LINKED = """UPDATE outbox SET wanted = wanted + 1, lane = ?,
+  wanted_at = CASE WHEN sent < wanted THEN wanted_at ELSE ? END
+  WHERE message_key IN (SELECT 'card:' || s.approval FROM successors s JOIN {} n ON n.run = s.run
+    AND s.action IN ('', n.action) WHERE n.id = ?)"""
 _LEFT = "SELECT id FROM actions WHERE run = ? AND phase IN ('proposed', 'allowed', 'approved')"
 
 
@@ -38,9 +42,17 @@ def outcome(work: Working, approval: str) -> None:
     work.tx.signal("outbox")
 
 
-def place_result(tx: Tx, approval: str, channel: str, ts: str) -> bool:
-    """The card stands here now: a reply that waited for it can go; True when there was one."""
-    return bool(ts) and "," not in ts and tx.conn.execute(_PLACED, (channel, ts, approval)).rowcount > 0
+def stands_now(tx: Tx, key: str, channel: str, ts: str) -> bool:
+    """A message stands at a new place: what waited for it can go, and old cards can link to it; True when some do."""
+    kind, _, subject = key.partition(":")
+    if kind not in {"card", "takeover"}:
+        return False
+    placed = 0
+    if kind == "card" and "," not in ts:
+        placed = tx.conn.execute(_PLACED, (channel, ts, subject)).rowcount
+    table = "approvals" if kind == "card" else "takeovers"
+    linked = tx.conn.execute(_LINKED.format(table), (LANE_DECISION, tx.transport, subject)).rowcount
+    return placed + linked > 0
 
 
 def revised(work: Working, action: str, revision: Revision) -> None:
@@ -66,7 +78,7 @@ def _succeed(work: Working, approval: str, cause: str, by: str, action: str) -> 
 
 
 def refresh_ancestor(work: Working, action: str) -> None:
-    """The card in whose place this action's card stands can link to it now."""
+    """The card in whose place this action stands says what came of it."""
     query = "SELECT approval FROM successors WHERE run = ? AND action IN ('', ?)"
     for (approval,) in work.tx.conn.execute(query, (work.id, action)).fetchall():
         work.bump(f"card:{approval}", LANE_DECISION)

@@ -182,6 +182,8 @@ def _action_finished(work: Working, event: ev.ActionFinished, seq: int) -> None:
     if item.approval:
         work.bump(f"card:{item.approval}", LANE_DECISION)
         cards.outcome(work, item.approval)
+    elif event.outcome is Outcome.REFUSED:
+        cards.refresh_ancestor(work, item.id)
 
 
 def _only_told(work: Working, event: ev.Event, seq: int) -> None:
