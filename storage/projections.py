@@ -182,7 +182,7 @@ def _action_finished(work: Working, event: ev.ActionFinished, seq: int) -> None:
     if item.approval:
         work.bump(f"card:{item.approval}", LANE_DECISION)
         cards.outcome(work, item.approval)
-    elif event.outcome is Outcome.REFUSED:
+    elif event.outcome in {Outcome.REFUSED, Outcome.CANCELLED}:
         cards.refresh_ancestor(work, item.id)
 
 

@@ -6,7 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from agent import events as ev
-from agent.domain import Action, ApprovalState, Place, Principal, RunStatus, Task
+from agent.domain import Action, ApprovalState, Outcome, Place, Principal, RunStatus, Task
 from agent.errors import AlreadyDecided, DecisionError, NotEntitled, QuotaExceeded, SecondKeyError, UnknownSubject
 from storage.approvals import ApprovalDecisions
 from storage.database import Tx
@@ -17,7 +17,7 @@ from storage.working import is_co_requester
 
 TASK_CHARACTERS = 32_000
 _SUCCESSOR = """SELECT cause, "by", at FROM successors WHERE approval = ?"""
-_STANDS = "SELECT approval FROM actions WHERE run = ? AND id = ?"
+_STANDS = "SELECT approval, takeover, outcome FROM actions WHERE run = ? AND id = ?"
 _CREATED = "SELECT payload FROM events WHERE run = ? AND seq = 1"
 _SAID = "SELECT payload FROM events WHERE run = ? AND type = 'follow_up_received' ORDER BY seq"
 _CO_REQUESTERS = """SELECT requester FROM runs WHERE id = ? UNION SELECT principal FROM co_requesters WHERE run = ?"""
@@ -105,6 +105,9 @@ class Revisions(ApprovalDecisions):
         if exceeded:
             return exceeded
         created = _new_run(tx.conn, row, principal, task)
+        if created is not None and created.task.place.is_dm and principal.key != row.requester:
+            theirs = NotEntitled("It was asked in a direct message, so only who asked can ask for it anew.")
+            return self._refused(tx, theirs, principal, row.id, "ask_again")
         if created is None:
             gone = UnknownSubject("This is so old that its task was dropped. Please give me the task anew.")
             return self._refused(tx, gone, principal, row.id, "ask_again")
@@ -126,9 +129,11 @@ class Revisions(ApprovalDecisions):
         state = overdue.state if overdue is not None else row.state
         if state not in {ApprovalState.EXPIRED, ApprovalState.WITHDRAWN}:
             return overdue or AlreadyDecided("It still waits for an answer, so there is nothing to ask again.")
-        (newest,) = tx.conn.execute(_STANDS, (row.run, row.action)).fetchone()
+        newest, takeover, outcome = tx.conn.execute(_STANDS, (row.run, row.action)).fetchone()
         if newest != row.id:
             return AlreadyDecided("It was asked again already; please use the newest card.")
+        if takeover or outcome not in {Outcome.EXPIRED, Outcome.WITHDRAWN}:
+            return AlreadyDecided("A person was asked to take it over, so it is not asked a second time beside that.")
         return None
 
 

@@ -225,7 +225,8 @@ def _footer(view: ApprovalView, look: Look, links: CardLinks) -> Block:
 def may_be_asked_again(view: ApprovalView) -> bool:
     """Whether it was neither decided nor replaced: then people may ask once more (invariant 10)."""
     row = view.approval
-    is_newest = not view.action.approval or view.action.approval == row.id
+    # Once a person has it in a takeover, the same call is not to be had a second time beside it.
+    is_newest = view.action.approval in {"", row.id} and not view.action.takeover
     undecided = row.state in {ApprovalState.EXPIRED, ApprovalState.WITHDRAWN}
     return undecided and is_newest and view.successor is None
 
