@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent.domain import Revision
 from agent.errors import JournalError
 from storage.database import Tx
-from storage.working import LANE_CARD, LANE_DECISION, Working
+from storage.working import LANE_DECISION, LANE_PROGRESS, Working
 
 #: A reply whose card does not stand yet: the card's delivery gives it its place and time.
 _NOT_YET = 9e15
@@ -29,7 +29,8 @@ _LEFT = "SELECT id FROM actions WHERE run = ? AND phase IN ('proposed', 'allowed
 def outcome(work: Working, approval: str) -> None:
     """A reply in the card's thread says what came of it; once, and edited in place when more becomes known.
 
-    A card that was sent directly to several people has no thread of its own, and a terminal has no card.
+    It goes behind everything that somebody must act on. A card that was sent directly to several people has no thread
+    of its own, and a terminal has no card.
     """
     if not work.live.channel:
         return
@@ -38,7 +39,7 @@ def outcome(work: Working, approval: str) -> None:
         return
     place = (channel, ts, 0.0) if ts else ("", "", _NOT_YET)
     at = work.tx.transport
-    work.tx.conn.execute(_RESULT, (f"result:{approval}", work.id, LANE_CARD, work.live.team, *place, at, at))
+    work.tx.conn.execute(_RESULT, (f"result:{approval}", work.id, LANE_PROGRESS, work.live.team, *place, at, at))
     work.tx.signal("outbox")
 
 

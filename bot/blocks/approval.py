@@ -60,7 +60,7 @@ def approval_card(view: ApprovalView, look: Look, links: CardLinks | None = None
     if view.approval.because:
         blocks.append(section(f"*Why it asks again:* {inline(view.approval.because, 500)}"))
     blocks.append(_footer(view, look, links))
-    if claim := claim_text(item.action.rationale):
+    if claim := claim_text(item.action.rationale, edited=_is_edited(item)):
         blocks.append(section(claim))
     buttons = _buttons(view)
     text = f"{bare_state(view)}: {bare(title, 200)}"
@@ -114,6 +114,11 @@ def bare_state(view: ApprovalView) -> str:
             return "Replaced by a newer request, not run"
 
 
+def _is_edited(item: ActionView) -> bool:
+    revision = item.action.revision
+    return revision is not None and revision.cause == "edit"
+
+
 def _changed(view: ApprovalView, look: Look) -> str:
     """Who had it proposed, when that was a person: they do not decide on it."""
     revision = view.action.action.revision
@@ -121,12 +126,12 @@ def _changed(view: ApprovalView, look: Look) -> str:
         return ""
     if revision.cause == "edit":
         who = look.actor(revision.by)
-        return f":pencil2: *Changed by {who}*, so somebody else must approve. What the agent claims was said before."
+        return f":pencil2: *Changed by {who}*, so somebody else must approve."
     return f":repeat: *Asked again by {look.actor(revision.by)}*, so somebody else must approve."
 
 
 def _state_text(view: ApprovalView, look: Look, links: CardLinks) -> str:
-    row = view.approval
+    row, said = view.approval, successor_text(view, look, links.successor)
     match ApprovalState(view.approval.state):
         case ApprovalState.PENDING:
             return _pending(view, look)
@@ -138,17 +143,16 @@ def _state_text(view: ApprovalView, look: Look, links: CardLinks) -> str:
             return f":no_entry_sign: *Denied{by}* at {when(row.decided_at)}: not run.{reason}"
         case ApprovalState.EXPIRED:
             over = f"Time ran out at {when(row.decided_at)}."
-            again = successor_text(view, look, links.successor) or "Nobody said no; it can be asked again."
-            return f":hourglass: *Expired, nobody answered: not run.* {over} {again}"
+            again = f"\n{said}" if said else " Nobody said no; it can be asked again."
+            return f":hourglass: *Expired, nobody answered: not run.* {over}{again}"
         case ApprovalState.WITHDRAWN:
             by = f" by {look.actor(row.decided_by)}" if row.decided_by else ""
             why = f" {inline(row.reason, 400)}" if row.reason else ""
-            again = successor_text(view, look, links.successor)
-            said = f":leftwards_arrow_with_hook: *Withdrawn{by}* at {when(row.decided_at)}: not run.{why}"
-            return f"{said} {again}".rstrip()
+            return (
+                f":leftwards_arrow_with_hook: *Withdrawn{by}* at {when(row.decided_at)}: not run.{why}\n{said}".rstrip()
+            )
         case ApprovalState.SUPERSEDED:
-            said = ":arrows_counterclockwise: *Replaced by a newer request: not run.*"
-            return f"{said} {successor_text(view, look, links.successor)}".rstrip()
+            return f":arrows_counterclockwise: *Replaced by a newer request: not run.*\n{said}".rstrip()
 
 
 def _pending(view: ApprovalView, look: Look) -> str:

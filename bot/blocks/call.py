@@ -171,6 +171,7 @@ def reasons_text(reasons: Sequence[Reason], limit: int = 8) -> str:
     return "\n".join(lines) or "• no rule spoke; the tool's default tier"
 
 
-def claim_text(rationale: str, limit: int = 600) -> str:
+def claim_text(rationale: str, limit: int = 600, *, edited: bool = False) -> str:
     """What the agent says for itself, labelled as such: evidence stands before it."""
-    return f"*The agent's claim* (not checked): {inline(rationale, limit)}" if rationale.strip() else ""
+    of = " of the call before it was changed" if edited else ""
+    return f"*The agent's claim*{of} (not checked): {inline(rationale, limit)}" if rationale.strip() else ""

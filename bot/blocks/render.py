@@ -63,6 +63,7 @@ class Renderer:
 
     def _result(self, approval: str, look: Look) -> Rendered | None:
         view = self.queries.approval_view(approval)
+        look = replace(look, actor=self._name)  # who decided knows of it; only who asked is called
         message = result_message(view, look, self._thread(view.run)) if view is not None else None
         return Rendered(message, ()) if message is not None else None
 

@@ -16,7 +16,7 @@ def successor_text(view: ApprovalView, look: Look, link: str) -> str:
     if new is None:
         return ""
     verb = "Changed" if new.cause == "edit" else "Asked again"
-    return f"*{verb} by {look.actor(new.by)}* at {when(new.at)}. {_what_became(new, link)}"
+    return f"{verb} by {look.actor(new.by)} at {when(new.at)}. {_what_became(new, link)}"
 
 
 def _what_became(new: Successor, link: str) -> str:

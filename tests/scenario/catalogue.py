@@ -90,7 +90,8 @@ class Cards:
 
     def ended(self, outcome: Outcome) -> ActionView:
         """The action with an outcome."""
-        code = "" if outcome is Outcome.SUCCEEDED else "TOOL_FAILED"
+        is_failure = outcome in {Outcome.FAILED, Outcome.TIMED_OUT, Outcome.REFUSED}
+        code = "TOOL_FAILED" if is_failure else ""
         ended = ev.ActionFinished(action="a1", outcome=outcome, summary=self.texts.summary, code=code)
         return self.action(
             phase="finished", outcome=outcome, started_at=NOON + 400, ended_at=NOON + 403, ended=ended
@@ -197,7 +198,7 @@ def _cards(cards: Cards) -> dict[str, Shown]:
 
 
 def _replies(cards: Cards) -> dict[str, Shown]:
-    look, found = Look(), dict[str, Shown]()
+    look, found = Look(actor=lambda key: key.rpartition(":")[2].lower()[2:]), dict[str, Shown]()
     states = {
         Outcome.DENIED: ApprovalState.DENIED,
         Outcome.EXPIRED: ApprovalState.EXPIRED,

@@ -180,3 +180,59 @@ async def test_asking_again_survives_a_restart_before_it_is_rated(open_house: Op
     await house.restart()
     again = await house.card("Touch a", "Asked again by", without=(one,))
     assert "Withdrawn by" not in words(again)
+
+
+async def test_a_call_of_a_step_that_is_over_is_asked_again_and_the_run_does_not_end_before_it(
+    open_house: Opened,
+) -> None:
+    lamp, wall = Touch("lamp"), Touch("wall")
+    model = ScriptedModel(
+        [
+            script.plan("One", "Two"),
+            script.use(("lamp", {"name": "a"})),
+            script.end("Nobody wanted it."),
+            script.use(("wall", {"name": "b"})),
+            script.end(),
+            script.say("That is all."),
+        ]
+    )
+    house = await open_house(model=model, tools=[lamp, wall])
+    ts = await house.ask("touch both")
+    one = await house.card("Touch a")
+    await house.click(MAYA, one, "withdraw")
+    gone = await house.shows(one, "Withdrawn by")
+    other = await house.card("Touch b")
+    await house.click(MAYA, gone, "ask_again")
+    again = await house.card("Touch a", "Asked again by", without=(one,))
+    await house.click(OMAR, other, "approve")
+    await house.shows(other, "Done")
+    assert (await house.run_at(ts, RunStatus.WAITING)).id == house.approvals()[0].run
+    await house.click(OMAR, again, "approve")
+    await house.answer(ts)
+    assert (lamp.done, wall.done) == ({"a": 1}, {"b": 1})
+    assert "touched a" in script.heard(model.requests[-1]).lower()
+
+
+async def test_asking_again_while_a_person_has_another_call_waits_until_they_are_through(open_house: Opened) -> None:
+    lamp, wall = Touch("lamp"), Touch("wall", "high")
+    calls = script.use(("lamp", {"name": "a"}), ("wall", {"name": "b"}))
+    house = await open_house(
+        model=ScriptedModel([script.plan(), calls, script.end(), script.say()]), tools=[lamp, wall]
+    )
+    ts = await house.ask("touch both")
+    packet = await house.card("A person has to do this")
+    gone = await house.slack.wait_for_message(
+        packet["channel"], lambda m: "Touch a" in words(m) and "ask_again" in buttons(m)
+    )
+    await house.click(MAYA, gone, "ask_again")
+    await house.shows(gone, "The call is being rated")
+    assert len(house.approvals()) == 1
+    await house.click(OMAR, packet, "takeover_claim")
+    await house.click(OMAR, await house.shows(packet, "has it"), "takeover_done")
+    view = await house.slack.wait_for_view(OMAR)
+    values = {key: {"value": "By hand."} for key in ("what", "reference", "evidence")}
+    await house.slack.submit(OMAR, view["id"], values)
+    again = await house.card("Touch a", "Asked again by", without=(gone,))
+    await house.click(INES, again, "approve")
+    await house.answer(ts)
+    assert (lamp.done, wall.done) == ({"a": 1}, {})

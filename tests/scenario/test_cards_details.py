@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from agent.fakes import ScriptedModel
 from tests.scenario import script
 from tests.scenario.conftest import Opened
@@ -73,3 +75,25 @@ async def test_guests_and_strangers_are_refused_the_details(house: House) -> Non
     await house.told(THEO, "Guests")
     assert DATA != ACTIONS
     assert {row.kind for row in house.audit()} == {"not_entitled"}
+
+
+@pytest.mark.parametrize(("button", "method"), [("details", "views.open"), ("edit", "views.open")])
+async def test_a_window_that_slack_does_not_open_is_not_silence(house: House, button: str, method: str) -> None:
+    await house.ask(TASK)
+    card = await house.card("Oat flat")
+    await house.slack.fault(method, "error", error="internal_error")
+    await house.click(OMAR, card, button)
+    await house.told(OMAR, "Please press the button once more")
+    await house.click(OMAR, card, button)
+    await house.slack.wait_for_view(OMAR)
+
+
+async def test_a_page_that_slack_does_not_turn_is_not_silence(open_house: Opened) -> None:
+    model = ScriptedModel([script.plan(), script.use(("lamp", {"name": LONG}))])
+    house = await open_house(model=model, tools=[Touch("lamp")])
+    await house.ask("touch it")
+    await house.click(OMAR, await house.card("full text under Details"), "details")
+    view = await house.slack.wait_for_view(OMAR, lambda view: "Page 1 of" in words(view))
+    await house.slack.fault("views.update", "error", error="internal_error")
+    await house.slack.click_in_view(OMAR, view["id"], "details_next")
+    await house.told(OMAR, "The page could not be turned")
