@@ -19,12 +19,12 @@ _NOT_DONE = {
 
 def report(state: RunState, opening: str = "") -> str:
     """A Markdown answer from the state alone: what was done, skipped, denied, expired."""
-    done = [item for item in state.actions.values() if item.outcome in {Outcome.SUCCEEDED, Outcome.DONE_BY_HUMAN}]
+    done = [item for item in state.standing if item.outcome in {Outcome.SUCCEEDED, Outcome.DONE_BY_HUMAN}]
     lists = [
         ("Looked up", [_line(item) for item in done if _only_read(item)]),
         ("Done", [_line(item) for item in done if not _only_read(item)]),
     ]
-    missing = [item for item in state.actions.values() if item.outcome in _NOT_DONE]
+    missing = [item for item in state.standing if item.outcome in _NOT_DONE]
     back = [item for item in missing if _handed_back(state, item)]
     lists.append(("Handed back", [_back_line(state, item) for item in back]))
     for outcome, word in _NOT_DONE.items():

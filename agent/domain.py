@@ -209,6 +209,16 @@ class Risk(Value):
     reasons: tuple[Reason, ...] = ()
 
 
+class Revision(Value):
+    """Why a person had a call proposed anew: they changed its arguments, or asked again after it was not decided."""
+
+    of: str
+    """Id of the action in whose place the new one stands."""
+    cause: Literal["edit", "ask_again"]
+    by: str
+    """Principal key."""
+
+
 class Action(Value):
     """One proposed tool call; arguments are canonical and complete, the digest covers them."""
 
@@ -227,6 +237,8 @@ class Action(Value):
     idempotent: bool = False
     """Running it twice is the same as once, so that a crash may run it again."""
     timeout_s: float = TOOL_TIMEOUT_S
+    revision: Revision | None = None
+    """Set when a person had it proposed, not the agent."""
 
 
 def digest_of(

@@ -18,6 +18,7 @@ SecondKeyError
 │   ├── OwnRequest
 │   ├── NotClaimed
 │   ├── StillPossible
+│   ├── NotEditable
 │   └── UnknownSubject
 ├── QuotaExceeded
 ├── ToolError
@@ -163,6 +164,12 @@ class StillPossible(DecisionError):
     """The process that died could still be doing it. Please look again in half a minute."""
 
     code = "STILL_POSSIBLE"
+
+
+class NotEditable(DecisionError):
+    """Nothing in this call can be changed by hand. You can deny it with a reason instead."""
+
+    code = "NOT_EDITABLE"
 
 
 class UnknownSubject(DecisionError):

@@ -23,6 +23,8 @@ class RunCreated(Value):
     parent_run: str = ""
     trace_id: str = ""
     span_id: str = ""
+    asks_again: str = ""
+    """The approval of the parent run that a person asks for again with this run."""
 
 
 class RunStarted(Value):
@@ -37,7 +39,7 @@ class CoRequesterAdded(Value):
 
     type: Literal["co_requester_added"] = "co_requester_added"
     principal: Principal
-    cause: Literal["follow_up", "file", "edit", "hand_back", "denial", "takeover"]
+    cause: Literal["follow_up", "file", "edit", "hand_back", "denial", "takeover", "ask_again"]
 
 
 class FollowUpReceived(Value):

@@ -87,7 +87,11 @@ class MemoryJournal:
                 raise Overtaken
         first = state.seq + 1
         stored = tuple(Stored(first + index, self.clock.now(), event) for index, event in enumerate(events))
-        self.states[run] = fold(run, stored, state)
+        after = fold(run, stored, state)
+        ends = any(isinstance(event, RunFinished) and event.follow_ups >= 0 for event in events)
+        if ends and any(item.phase in {"proposed", "allowed", "approved"} for item in after.actions.values()):
+            raise Overtaken
+        self.states[run] = after
         self.events.setdefault(run, []).extend(stored)
         self.blobs.update(blobs or {})
         if isinstance(condition, Intention) and condition.consumes:

@@ -24,9 +24,9 @@ class Verdict:
 
 
 def decide(
-    state: RunState, risk: Risk, intents: tuple[Intent, ...], *, undecidable: bool
-) -> Verdict:  # fmt: skip
-    """What may happen with an action of this rating in this run."""
+    state: RunState, risk: Risk, intents: tuple[Intent, ...], *, undecidable: bool, edited: bool = False
+) -> Verdict:
+    """What may happen with an action of this rating in this run; one that a person `edited` is never just let go."""
     denied = state.denied_intents()
     hit = next((item for item in intents if item in denied and item.effect is not Effect.READ), None)
     if hit is not None:
@@ -34,6 +34,9 @@ def decide(
         return Verdict("refuse", risk, DeniedIntent.code, why)
     if denied and undecidable and risk.tier is Tier.LOW:
         said = Reason(rule="after_denial", text="Something was denied in this run, and what this does cannot be told.")
+        risk = Risk(tier=Tier.MEDIUM, reasons=(*risk.reasons, said))
+    if edited and risk.tier is Tier.LOW:
+        said = Reason(rule="edited", text="A person changed it, so somebody else must see what became of it.")
         risk = Risk(tier=Tier.MEDIUM, reasons=(*risk.reasons, said))
     match risk.tier:
         case Tier.LOW:

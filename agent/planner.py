@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from agent import events as ev
 from agent.answers import report
 from agent.calling import Caller
-from agent.domain import Outcome, RunStatus, Worker
+from agent.domain import Outcome, RunStatus, Worker, canonical
 from agent.equipment import Box, Equipment
 from agent.errors import (
     ConfigurationError,
@@ -38,6 +38,8 @@ from agent.workers import (
 PLAN_TOKENS = 2_048
 WORK_TOKENS = 4_096
 ANSWER_TOKENS = 2_048
+ARGUMENTS_TOLD = 2_000
+"""Characters of a changed call's arguments that the agent is told."""
 
 
 class Planner:
@@ -104,7 +106,7 @@ class Planner:
             status = RunStatus.COMPLETED if is_complete(state) else RunStatus.PARTIAL
             await self._end(box, status, await self._answer_without_model(state, box.blob))
             return None
-        actions = [_line(item) for item in state.actions.values()]
+        actions = [_line(item) for item in state.standing]
         shortfall = "" if is_complete(state) else _shortfall(state)
         messages = answer_request(state.task.text, _steps_so_far(state), actions=actions, shortfall=shortfall)
         request = ModelRequest(move.model, messages, max_tokens=ANSWER_TOKENS)
@@ -154,6 +156,8 @@ class Planner:
         self, state: RunState, call: ev.ModelCallStarted, reply: ModelReply, blobs: dict[str, str]
     ) -> Sequence[ev.Event]:
         del blobs
+        if any(state.actions[key].phase != "finished" for key in state.steps[call.step].actions):
+            return []  # a person asked again for one of its calls meanwhile: the worker hears of that first
         if (given_back := submitted(reply)) is not None:
             result = read_result(given_back)
             sources = f"\nSources: {', '.join(result.sources)}" if result.sources else ""
@@ -232,11 +236,28 @@ class Planner:
         return tuple(turns)
 
     async def _result(self, item: ActionState, body: Bodies) -> str:
+        return _changed(item) + await self._came_to(item, body)
+
+    async def _came_to(self, item: ActionState, body: Bodies) -> str:
         if item.outcome is Outcome.SUCCEEDED and item.output_blob:
             return str(json.loads(await body(item.output_blob))["text"])
         said = item.feedback or item.summary
         output = json.loads(await body(item.output_blob))["text"] if item.output_blob else ""
         return "\n".join(part for part in (f"Outcome: {item.outcome}.", said, str(output)) if part)
+
+
+def _changed(item: ActionState) -> str:
+    """A word on what a person did to a call, so that its result is not taken for that of the original one."""
+    revision = item.action.revision
+    if revision is None:
+        return ""
+    if revision.cause == "ask_again":
+        return "A person asked for this call again, after nobody had decided on it.\n"
+    return (
+        "A person changed the arguments of this call; what follows is the result of the changed call, and the "
+        "original one must not be proposed again. The changed arguments: "
+        f"{canonical(item.action.arguments).decode()[:ARGUMENTS_TOLD]}\n"
+    )
 
 
 def _last_detail(state: RunState, purpose: ev.Purpose, step: int, turn: int) -> str:

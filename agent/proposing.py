@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from agent import events as ev
-from agent.domain import Action, Json, Outcome, Worker, canonical, digest_of
+from agent.domain import Action, Json, Outcome, Revision, Worker, canonical, digest_of
 from agent.equipment import Box, Equipment
 from agent.errors import BadArguments, ConfigurationError, SecretInArguments, ToolError
 from agent.facts.bounds import MAX_NESTING
@@ -33,6 +33,7 @@ class Call:
     arguments: Json
     rationale: str = ""
     call_id: str = ""
+    revision: Revision | None = None
 
 
 Bodies = Callable[[str], Awaitable[str]]
@@ -71,8 +72,18 @@ class Proposer:
     async def anew(self, state: RunState, action: Action) -> list[ev.Event]:
         """The events that propose an action's call once more."""
         arguments = self._kit.registry.get(action.tool).unbound(action.arguments)
-        call = Call(action.step, action.turn, action.tool, arguments, action.rationale, action.call_id)
+        before = action.revision
+        revision = None if before is None else Revision(of=action.id, cause=before.cause, by=before.by)
+        call = Call(action.step, action.turn, action.tool, arguments, action.rationale, action.call_id, revision)
         return await self.propose(state, call)
+
+    async def revised(self, state: RunState, call: Call) -> Action:
+        """The action that a person wants in place of another; raises ToolError, ValidationError or ValueError."""
+        if _is_too_deep(call.arguments):
+            raise BadArguments(f"The arguments are nested deeper than {MAX_NESTING} levels.")
+        tool = self._kit.registry.get(call.tool, worker_of(state, call.step))
+        bound = await tool.bind(tool.parse(call.arguments), self._kit.context(state))
+        return self._action(state, call, bound.model_dump(mode="json"), tool)
 
     async def known(self, state: RunState, body: Bodies) -> dict[str, Any]:
         """What a runbook's templates see: the task, its matches, and what earlier calls gave."""
@@ -98,7 +109,7 @@ class Proposer:
             if _is_too_deep(raw):
                 raise BadArguments(f"The arguments are nested deeper than {MAX_NESTING} levels.")
             if kind := self._kit.find_secret(canonical(raw).decode() + call.rationale):
-                call = Call(call.step, call.turn, call.tool, {}, "", call.call_id)
+                call = Call(call.step, call.turn, call.tool, {}, "", call.call_id, call.revision)
                 raise SecretInArguments(f"The arguments hold what looks like {kind}; write secret:NAME instead.")
             plain = raw
             tool = self._kit.registry.get(call.tool, worker_of(state, call.step))
@@ -144,6 +155,7 @@ class Proposer:
             exclusive=tool.exclusive if tool else True,
             idempotent=(tool.idempotent or tool.read_only) if tool else False,
             timeout_s=tool.timeout_s if tool else 0.0,
+            revision=call.revision,
         )
 
 

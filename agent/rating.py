@@ -72,7 +72,8 @@ class Rater:
                 risk = Risk(tier=Tier.HIGH, reasons=(*risk.reasons, Reason(rule="analyser_failed", text=said)))
         else:
             risk = policy.rate(action.tool, action.arguments, facts, self._requester(state), read_only=read_only)
-        verdict = decide(state, risk, facts.effects, undecidable=bool(facts.undecidable))
+        edited = action.revision is not None and action.revision.cause == "edit"
+        verdict = decide(state, risk, facts.effects, undecidable=bool(facts.undecidable), edited=edited)
         return Rating(verdict, facts, preview, headline)
 
     def _requester(self, state: RunState) -> Principal:

@@ -157,6 +157,12 @@ class RunState:
         return sum(call.reserved for call in self.calls.values() if call.phase == "started")
 
     @property
+    def standing(self) -> tuple[ActionState, ...]:
+        """The actions in whose place no person had another one proposed."""
+        gone = {item.action.revision.of for item in self.actions.values() if item.action.revision is not None}
+        return tuple(item for key, item in self.actions.items() if key not in gone)
+
+    @property
     def open_takeover(self) -> Takeover | None:
         """The takeover that is open or claimed, if any."""
         return next((item for item in self.takeovers.values() if not item.state.is_final), None)
@@ -178,13 +184,17 @@ class RunState:
         )
 
     def denied_intents(self) -> frozenset[Intent]:
-        """Intents that people denied or let expire in this run (invariant 10)."""
-        return frozenset(
-            intent
-            for item in self.actions.values()
-            if item.outcome in {Outcome.DENIED, Outcome.EXPIRED}
-            for intent in item.intents
-        )
+        """Intents that people denied, or let expire and did not ask for again, in this run (invariant 10)."""
+        denied, expired = set[Intent](), set[Intent]()
+        for item in self.actions.values():
+            revision = item.action.revision
+            if revision is not None and revision.cause == "ask_again" and revision.of in self.actions:
+                expired.difference_update(self.actions[revision.of].intents)
+            if item.outcome is Outcome.DENIED:
+                denied.update(item.intents)
+            elif item.outcome is Outcome.EXPIRED:
+                expired.update(item.intents)
+        return frozenset(denied | expired)
 
 
 def fold(run: str, stored: Iterable[Stored], state: RunState | None = None) -> RunState:

@@ -179,8 +179,11 @@ def _plan(state: RunState, limits: Limits) -> tuple[Move, ...]:
 
 def _work(state: RunState, plan: Plan, limits: Limits) -> tuple[Move, ...]:  # noqa: PLR0911  # as next_moves
     last = state.steps[-1] if state.steps else None
+    late = _asked_again_late(state)
     if last is not None and last.status == "open":
-        return _open_step(state, plan.steps[last.planned], last, limits)
+        return _open_step(state, plan.steps[last.planned], last, limits, late)
+    if late:
+        return _act(state, late)  # what people asked for once more is waited for before anything ends
     if state.out_of_time or len(state.steps) >= limits.steps:
         return _answer(state, plan, limits)
     if last is None:
@@ -201,14 +204,27 @@ def worth_another_try(state: RunState, plan: Plan, last: StepState) -> bool:
     """
     tries = sum(1 for step in state.steps if step.planned == last.planned)
     said_no = any(
-        state.actions[key].outcome in {Outcome.DENIED, Outcome.EXPIRED, Outcome.WITHDRAWN} for key in last.actions
+        item.outcome in {Outcome.DENIED, Outcome.EXPIRED, Outcome.WITHDRAWN} for item in latest_by_call(state, last)
     )
     return last.status == "blocked" and tries == 1 and not said_no and not plan.steps[last.planned].script
 
 
-def _open_step(state: RunState, planned: PlannedStep, step: StepState, limits: Limits) -> tuple[Move, ...]:
+def _asked_again_late(state: RunState) -> list[ActionState]:
+    """Actions that a person asked for again when their step was over, and that have not ended yet."""
+    return [
+        item
+        for item in state.actions.values()
+        if item.action.revision is not None
+        and item.phase != "finished"
+        and state.steps[item.action.step].status != "open"
+    ]
+
+
+def _open_step(
+    state: RunState, planned: PlannedStep, step: StepState, limits: Limits, late: list[ActionState]
+) -> tuple[Move, ...]:
     items = list(latest_by_call(state, step))
-    moves = _act(state, items)
+    moves = _act(state, [*late, *items])
     unfinished = [item for item in items if item.phase != "finished" or item.again or _reason_open(state, item)]
     if state.out_of_time and not unfinished:
         return (CloseStep(step.number, "failed", "The run's time was used up."),)

@@ -21,6 +21,7 @@ from agent.model import WireModel, chain_from
 from agent.policy import People, Policy, load_policy
 from agent.ports import ChatModel, Clock
 from agent.resilience import Breakers
+from agent.revising import Reviser
 from agent.runbooks import Runbooks
 from agent.runtime import Runtime
 from agent.sandbox.select import choose
@@ -95,6 +96,7 @@ class App:
     delivery: Delivery | None = None
     link: SocketLink | None = None
     services: Services | None = None
+    reviser: Reviser | None = None
     wire: WireModel | None = None
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
@@ -306,6 +308,7 @@ class _Builder:
             redact=self.redact,
             telemetry=Telemetry(),
         )
+        app.reviser = Reviser(equipment)
         model = self.model or WireModel(
             chain,
             environment=self.environment,
@@ -391,6 +394,7 @@ class _Builder:
                 at_once=settings.runs_at_once,
             ),
             redact=self.redact,
+            reviser=app.reviser,
             links=renderer.waits_at,
             admins=frozenset(Principal.parse(key).user for key in policy.admins(installation.team)),
             prompts=runbooks.prompts[:4],

@@ -81,8 +81,16 @@ def sentence(error: BaseException, *, command: str = "/agent") -> str:
             return WENT_WRONG
 
 
+_REPLACED: Final = {"edit": "changed", "ask_again": "asked again"}
+"""What a person did with a request instead of deciding on it."""
+
+
 def _already(error: AlreadyDecided) -> str:
     """Who won, and when; the loser's click changed nothing."""
+    if error.state in _REPLACED:
+        return (
+            f"This was already {_REPLACED[error.state]} by {person(error.by)} at {when(error.at)}; see the newer card."
+        )
     try:
         state = APPROVAL[ApprovalState(error.state)].partition(":")[0]
     except ValueError:

@@ -165,6 +165,14 @@ class ApprovalDecisions:
         row = self._db.read(lambda conn: conn.execute(_NEXT).fetchone())
         return row[0]
 
+    def _settled(self, tx: Tx, row: ApprovalRow) -> AlreadyDecided | None:
+        """Who or what decided, if anything did."""
+        return _decided(tx, row)
+
+    def _refused(self, tx: Tx, error: DecisionError, principal: Principal, subject: str, via: str) -> DecisionError:
+        """Keep a row of a refusal, and hand it back."""
+        return _refuse(tx, error, principal, subject, via)
+
     async def _take(self, write: Callable[[Tx], T | DecisionError]) -> T:
         """A refusal is returned and not raised in the transaction, so that its audit row is kept."""
         result = await self._db.write(write)

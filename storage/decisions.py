@@ -5,10 +5,11 @@ from __future__ import annotations
 from agent.ports import Clock, Ids
 from storage.approvals import ApprovalDecisions, Entitlement
 from storage.database import Database
+from storage.revisions import Revisions
 from storage.takeovers import TakeoverDecisions
 
 
-class Decisions(ApprovalDecisions, TakeoverDecisions):
+class Decisions(Revisions, TakeoverDecisions):
     """Every decision that people and time take, each a compare-and-swap in its own transaction (invariant 3).
 
     Losers get AlreadyDecided with state, winner and time; refused attempts leave an audit row and change nothing.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from storage.database import Database
+from storage.database import Database, Tx
+from storage.projected_cards import stands_now
 
 _COLUMNS = """message_key, run, lane, wanted, sent, team, channel, ts, thread_ts, attempts, next_at, error, created_at,
   wanted_at"""
@@ -13,6 +14,7 @@ _KINDS = {
     "takeover": "takeover",
     "reminder": "reminder",
     "escalation": "reminder",
+    "result": "result",
     "progress": "progress",
     "answer": "answer",
 }
@@ -85,7 +87,14 @@ class Outbox:
         """Slack has this revision at (channel, ts); an older one than is known changes only the place."""
         query = """UPDATE outbox SET sent = max(sent, ?), channel = ?, ts = ?, attempts = 0, next_at = 0, error = ''
           WHERE message_key = ?"""
-        await self._db.write(lambda tx: tx.conn.execute(query, (revision, channel, ts, key)))
+
+        def write(tx: Tx) -> None:
+            before = tx.conn.execute("SELECT ts FROM outbox WHERE message_key = ?", (key,)).fetchone()
+            tx.conn.execute(query, (revision, channel, ts, key))
+            if ts and before and before[0] != ts and stands_now(tx, key, channel, ts):
+                tx.signal("outbox")
+
+        await self._db.write(write)
 
     async def failed(self, key: str, error: str, next_at: float) -> None:
         """It could not be sent; try again at this transport time (infinity: never)."""

@@ -7,6 +7,7 @@ import json
 from agent import events as ev
 from agent.domain import ApprovalState, Outcome
 from agent.errors import AlreadyDecided, AlreadyStarted, JournalError
+from storage.projected_cards import outcome, refresh_siblings
 from storage.working import LANE_CARD, LANE_DECISION, Working
 
 #: Shares of an approval's time after which it is reminded of and escalated.
@@ -35,6 +36,7 @@ def approval_requested(work: Working, event: ev.ApprovalRequested, seq: int) -> 
     work.reopen(item, "asked")
     item.approval = event.approval
     work.live.waiting_on += 1
+    refresh_siblings(work, event.approval, own=1)
     work.bump(f"card:{event.approval}", LANE_CARD)
     work.tx.signal("deadline")
 
@@ -52,7 +54,7 @@ def _approval(work: Working, approval: str) -> tuple[str, str, float | None, flo
 def approval_delivered(work: Working, event: ev.ApprovalDelivered, seq: int) -> None:
     """The card stands; the deadline may move."""
     del seq
-    expires_at = _approval(work, event.approval)[4]
+    *_, expires_at = _approval(work, event.approval)
     work.tx.conn.execute(
         "UPDATE approvals SET delivered_at = ?, expires_at = ?, remind_at = CASE WHEN reminded_at IS NULL "
         "THEN ? - timeout_s * ? ELSE remind_at END WHERE id = ?",
@@ -110,6 +112,9 @@ def approval_decided(work: Working, event: ev.ApprovalDecided, seq: int) -> None
         work.move(item, "approved")
     elif item.phase != "finished":
         work.end_action(item, _OUTCOME_OF[event.state], seq)
+        if event.state is not ApprovalState.SUPERSEDED:
+            outcome(work, event.approval)
+    refresh_siblings(work, event.approval, own=0)
     work.bump(f"card:{event.approval}", LANE_DECISION)
     work.tx.signal("deadline")
 
@@ -132,4 +137,5 @@ def denial_explained(work: Working, event: ev.DenialExplained, seq: int) -> None
     work.live.waiting_on -= reason_until is not None
     if event.reason:
         work.bump(f"card:{event.approval}", LANE_DECISION)
+        outcome(work, event.approval)
     work.tx.signal("deadline")

@@ -7,6 +7,7 @@ import json
 from agent import events as ev
 from agent.domain import Outcome
 from agent.errors import AlreadyDecided, JournalError
+from storage.projected_cards import outcome
 from storage.working import LANE_DECISION, LANE_TAKEOVER, Working
 
 REMIND_AFTER_S = 6 * 3600.0
@@ -109,7 +110,11 @@ def takeover_closed(work: Working, event: ev.TakeoverClosed, seq: int) -> None:
         "evidence = ? WHERE id = ?",
         (event.state, event.at, event.by, event.what, event.reference, event.evidence, event.takeover),
     )
-    work.end_action(work.action(action), _OUTCOME_OF_TAKEOVER[cause, event.state], seq)
+    item = work.action(action)
+    work.end_action(item, _OUTCOME_OF_TAKEOVER[cause, event.state], seq)
+    if item.approval:  # its card and the reply there said "unknown" until now
+        work.bump(f"card:{item.approval}", LANE_DECISION)
+        outcome(work, item.approval)
     work.live.epoch = max(work.live.epoch, event.epoch)
     work.live.waiting_on -= 1
     work.bump(f"takeover:{event.takeover}", LANE_DECISION)

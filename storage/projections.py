@@ -12,6 +12,7 @@ from agent import events as ev
 from agent.domain import Outcome, RunStatus, Tier
 from agent.errors import AlreadyStarted, ApprovalNotValid, JournalError, Overtaken
 from storage import projected_approvals as approvals
+from storage import projected_cards as cards
 from storage import projected_takeovers as takeovers
 from storage.working import LANE_DECISION, LANE_PROGRESS, ActionRow, RunRow, Working
 
@@ -63,6 +64,8 @@ def _run_created(work: Working, event: ev.RunCreated, seq: int) -> None:
         trace_id=event.trace_id,
         span_id=event.span_id,
     )
+    if event.asks_again:
+        cards.asked_again(work, event.asks_again, task.principal.key)
     work.tx.signal("home", task.principal.key)
 
 
@@ -80,7 +83,7 @@ def _run_finished(work: Working, event: ev.RunFinished, seq: int) -> None:
     if event.follow_ups >= 0:
         query = "SELECT count(*) FROM events WHERE run = ? AND type = 'follow_up_received'"
         (added,) = work.tx.conn.execute(query, (work.id,)).fetchone()
-        if added != event.follow_ups:
+        if added != event.follow_ups or cards.is_anything_left(work):
             raise Overtaken
     run.status, run.ended_at = event.status, work.tx.now
     run.answer_blob, run.summary = event.answer_blob, event.summary
@@ -140,6 +143,8 @@ def _action_proposed(work: Working, event: ev.ActionProposed, seq: int) -> None:
     work.actions[action.id] = ActionRow(
         action.id, action.step, action.tool, None, "proposed", None, action.digest, proposed_seq=seq, is_new=True
     )
+    if action.revision is not None:
+        cards.revised(work, action.id, action.revision)
 
 
 def _action_rated(work: Working, event: ev.ActionRated, seq: int) -> None:
@@ -176,6 +181,9 @@ def _action_finished(work: Working, event: ev.ActionFinished, seq: int) -> None:
     work.end_action(item, event.outcome, seq)
     if item.approval:
         work.bump(f"card:{item.approval}", LANE_DECISION)
+        cards.outcome(work, item.approval)
+    elif event.outcome in {Outcome.REFUSED, Outcome.CANCELLED}:
+        cards.refresh_ancestor(work, item.id)
 
 
 def _only_told(work: Working, event: ev.Event, seq: int) -> None:

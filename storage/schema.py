@@ -120,11 +120,20 @@ _SECOND = (
       hash BLOB NOT NULL, run TEXT NOT NULL, PRIMARY KEY (hash, run)
     ) STRICT, WITHOUT ROWID""",
 )
+_FOURTH = (
+    # What a person had proposed in place of an approval that was not decided, and where it is: an action of the same
+    # run, or (empty) whatever a new run proposes.
+    """CREATE TABLE successors (
+      approval TEXT PRIMARY KEY, cause TEXT NOT NULL, "by" TEXT NOT NULL, at REAL NOT NULL, run TEXT NOT NULL,
+      action TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX successors_run ON successors(run)",
+)
 BODY_IN_PAYLOAD = re.compile(r'"\w+_blob":"([0-9a-f]{64})"')
 """A body that an event's JSON names; a quotation mark within a text of people is escaped there and never matches."""
 
 _PATIENCE_S = 30.0
-_NAMES = ("m001_tables", "m002_audit")
+_NAMES = ("m001_tables", "m002_audit", "m004_cards")
 
 
 def migrations() -> Migrations:
@@ -142,7 +151,11 @@ def migrations() -> Migrations:
             for digest in BODY_IN_PAYLOAD.findall(payload):
                 db.conn.execute("INSERT OR IGNORE INTO body_runs VALUES (?, ?)", (bytes.fromhex(digest), run))
 
-    for name, step in zip(_NAMES, (m001_tables, m002_audit), strict=True):
+    def m004_cards(db: Database) -> None:
+        for statement in _FOURTH:
+            db.conn.execute(statement)
+
+    for name, step in zip(_NAMES, (m001_tables, m002_audit, m004_cards), strict=True):
         steps(name=name)(step)
     return steps
 

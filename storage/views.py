@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent import events as ev
-from agent.domain import Action, Outcome, Place, Plan, Principal, RunStatus, Task, Tier
+from agent.domain import Action, ApprovalState, Outcome, Place, Plan, Principal, RunStatus, Task, Tier
 from storage.journal import read_blob
 from storage.rows import ApprovalRow, TakeoverRow, approval_rows, find_approval, find_takeover, takeover_rows
+from storage.successors import Successor, find_successor, waiting_in
 
 RUN = """SELECT id, task_id, team, channel, thread_ts, requester, status, epoch, parent_run, title, created_at,
   coalesce(started_at, 0.0), coalesce(ended_at, 0.0), steps, spent_micro_usd, reserved_micro_usd, waiting_on, in_flight,
@@ -115,6 +116,12 @@ class RunView:
     """Principal keys, the requester first."""
     answer: str
 
+    @property
+    def standing(self) -> tuple[ActionView, ...]:
+        """The actions in whose place no person had another one proposed."""
+        gone = {item.action.revision.of for item in self.actions if item.action.revision is not None}
+        return tuple(item for item in self.actions if item.id not in gone)
+
 
 @dataclass(frozen=True, slots=True)
 class ApprovalView:
@@ -128,6 +135,10 @@ class ApprovalView:
     preview: str
     """The body that `ActionRated.preview_blob` names; empty when there is none."""
     co_requesters: tuple[str, ...]
+    successor: Successor | None = None
+    """What a person had proposed in its place."""
+    waiting: tuple[str, ...] = ()
+    """All approvals of the run that wait for people now, the oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +264,8 @@ def approval_view(conn: sqlite3.Connection, approval: str) -> ApprovalView | Non
         votes=tuple((who, vote, at) for who, vote, at in votes),
         preview=_body(conn, rating.preview_blob) if rating else "",
         co_requesters=co_requesters(conn, row.run),
+        successor=find_successor(conn, approval),
+        waiting=waiting_in(conn, row.run) if row.state == ApprovalState.PENDING else (),
     )
 
 

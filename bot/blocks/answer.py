@@ -75,7 +75,7 @@ def _list(view: RunView) -> str:
     """What was done, and what was not, one line each."""
     lines = list[str]()
     for outcome in Outcome:
-        items = [item for item in view.actions if item.outcome is outcome]
+        items = [item for item in view.standing if item.outcome is outcome]
         lines += [f"• *{OUTCOME[outcome]}*: {what(item)}" for item in items[:_LIST]]
         if len(items) > _LIST:
             lines.append(f"• and {len(items) - _LIST} more ({OUTCOME[outcome]})")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from agent.domain import ApprovalState, Outcome
 from bot.blocks.call import (
     argument_blocks,
@@ -15,6 +17,7 @@ from bot.blocks.call import (
 )
 from bot.blocks.kit import Block, actions, button, context, header, section, when
 from bot.blocks.message import Look, Message
+from bot.blocks.successor import successor_text
 from bot.blocks.text import bare, inline
 from bot.words import OUTCOME, count, duration
 from storage.rows import ApprovalRow
@@ -29,24 +32,37 @@ def value_of(subject: str, digest: str) -> str:
     return f"{subject}|{digest[:DIGEST_SHOWN]}"
 
 
-def approval_card(view: ApprovalView, look: Look) -> Message:
-    """The card: what would happen first, then evidence, the agent's own claim last; buttons only while pending."""
+@dataclass(frozen=True, slots=True)
+class CardLinks:
+    """Addresses of messages that a card points to; empty when they are not known."""
+
+    run: str = ""
+    """The thread of the task."""
+    successor: str = ""
+    """What stands in its place."""
+
+
+def approval_card(view: ApprovalView, look: Look, links: CardLinks | None = None) -> Message:
+    """The card: what would happen first, then evidence, the agent's own claim last; decided on only while pending."""
+    links = links or CardLinks()
     item, tool = view.action, inline(view.action.action.tool, 80)
     title = title_of(item)
-    state = _state_text(view, look)
+    state = _state_text(view, look, links)
     is_pending = view.approval.state == ApprovalState.PENDING
     blocks: list[Block] = [header(title), section(state)]
     if is_pending and not _others(view):
         blocks.append(section(_NOBODY))
-    blocks += [section(f"*Exact call:* `{tool}`"), *argument_blocks(item.action.arguments)]
+    if changed := _changed(view, look):
+        blocks.append(section(changed))
     blocks += preview_blocks(read_preview(view.preview))
+    blocks += [section(f"*Exact call:* `{tool}`"), *argument_blocks(item.action.arguments)]
     blocks.append(section(f"*Why it asks ({item.tier or 'medium'} risk)*\n{reasons_text(reasons_of(item))}"))
     if view.approval.because:
         blocks.append(section(f"*Why it asks again:* {inline(view.approval.because, 500)}"))
-    if claim := claim_text(item.action.rationale):
+    blocks.append(_footer(view, look, links))
+    if claim := claim_text(item.action.rationale, edited=_is_edited(item)):
         blocks.append(section(claim))
-    blocks.append(_footer(view, look))
-    buttons = [_buttons(view.approval)] if is_pending else []
+    buttons = _buttons(view)
     text = f"{bare_state(view)}: {bare(title, 200)}"
     shorter = [
         header(title),
@@ -98,8 +114,24 @@ def bare_state(view: ApprovalView) -> str:
             return "Replaced by a newer request, not run"
 
 
-def _state_text(view: ApprovalView, look: Look) -> str:
-    row = view.approval
+def _is_edited(item: ActionView) -> bool:
+    revision = item.action.revision
+    return revision is not None and revision.cause == "edit"
+
+
+def _changed(view: ApprovalView, look: Look) -> str:
+    """Who had it proposed, when that was a person: they do not decide on it."""
+    revision = view.action.action.revision
+    if revision is None:
+        return ""
+    if revision.cause == "edit":
+        who = look.actor(revision.by)
+        return f":pencil2: *Changed by {who}*, so somebody else must approve."
+    return f":repeat: *Asked again by {look.actor(revision.by)}*, so somebody else must approve."
+
+
+def _state_text(view: ApprovalView, look: Look, links: CardLinks) -> str:
+    row, said = view.approval, successor_text(view, look, links.successor)
     match ApprovalState(view.approval.state):
         case ApprovalState.PENDING:
             return _pending(view, look)
@@ -111,14 +143,16 @@ def _state_text(view: ApprovalView, look: Look) -> str:
             return f":no_entry_sign: *Denied{by}* at {when(row.decided_at)}: not run.{reason}"
         case ApprovalState.EXPIRED:
             over = f"Time ran out at {when(row.decided_at)}."
-            again = "Nobody said no; whoever asked can give me the task again."
-            return f":hourglass: *Expired, nobody answered: not run.* {over} {again}"
+            again = f"\n{said}" if said else " Nobody said no; it can be asked again."
+            return f":hourglass: *Expired, nobody answered: not run.* {over}{again}"
         case ApprovalState.WITHDRAWN:
             by = f" by {look.actor(row.decided_by)}" if row.decided_by else ""
             why = f" {inline(row.reason, 400)}" if row.reason else ""
-            return f":leftwards_arrow_with_hook: *Withdrawn{by}* at {when(row.decided_at)}: not run.{why}"
+            return (
+                f":leftwards_arrow_with_hook: *Withdrawn{by}* at {when(row.decided_at)}: not run.{why}\n{said}".rstrip()
+            )
         case ApprovalState.SUPERSEDED:
-            return ":arrows_counterclockwise: *Replaced by a newer request: not run.*"
+            return f":arrows_counterclockwise: *Replaced by a newer request: not run.*\n{said}".rstrip()
 
 
 def _pending(view: ApprovalView, look: Look) -> str:
@@ -127,10 +161,20 @@ def _pending(view: ApprovalView, look: Look) -> str:
     row = view.approval
     until = f" Until {when(row.expires_at)}; silence is not a yes."
     votes = _yes(view)
+    late = _late(row)
     if view.approval.quorum <= 1:
-        return f":key: *Needs a yes.* {asked}{until}"
+        return f":key: *Needs a yes.* {asked}{until}{late}"
     said = f" Yes so far: {', '.join(look.actor(key) for key in votes)}." if votes else ""
-    return f":key: *Needs {count(view.approval.quorum, 'yes', 'yeses')}, has {len(votes)}.* {asked}{said}{until}"
+    return f":key: *Needs {count(view.approval.quorum, 'yes', 'yeses')}, has {len(votes)}.* {asked}{said}{until}{late}"
+
+
+def _late(row: ApprovalRow) -> str:
+    """That nobody has answered for a while, and who was called when."""
+    called = f"Reminded at {when(row.reminded_at)}" if row.reminded_at else ""
+    if row.escalated_at:
+        called = f"{called}, e" if called else "E"
+        called = f"{called}scalated at {when(row.escalated_at)}"
+    return f"\n:bell: {called}; nobody has decided yet." if called else ""
 
 
 def _yes(view: ApprovalView) -> list[str]:
@@ -174,19 +218,38 @@ def _outcome_text(action: ActionView, look: Look) -> str:
     return f"{mark} *{OUTCOME[action.outcome].capitalize()}*{took}{code}{summary}"
 
 
-def _footer(view: ApprovalView, look: Look) -> Block:
+def _footer(view: ApprovalView, look: Look, links: CardLinks) -> Block:
     asked_by = f"Asked for by {look.actor(view.run.requester)}"
+    asked_by += f" in <{links.run}|the run's thread>" if links.run else ""
     run, row = inline(view.run.id, 40), view.approval
     ids = f"run `{run}` · request `{inline(row.id, 40)}` · call `{row.digest[:DIGEST_SHOWN]}`"
     return context(f"{asked_by} · {ids} · proposed by an AI")
 
 
-def _buttons(row: ApprovalRow) -> Block:
+def may_be_asked_again(view: ApprovalView) -> bool:
+    """Whether it was neither decided nor replaced: then people may ask once more (invariant 10)."""
+    row = view.approval
+    # Once a person has it in a takeover, the same call is not to be had a second time beside it.
+    is_newest = view.action.approval in {"", row.id} and not view.action.takeover
+    undecided = row.state in {ApprovalState.EXPIRED, ApprovalState.WITHDRAWN}
+    return undecided and is_newest and view.successor is None
+
+
+def _buttons(view: ApprovalView) -> list[Block]:
+    row = view.approval
     value = value_of(row.id, row.digest)
-    return actions(
-        f"approval:{row.id}",
-        button("Approve", "approve", value),
-        button("Deny", "deny", value),
-        button("Details", "details", value),
-        button("Withdraw", "withdraw", value),
-    )
+    if row.state != ApprovalState.PENDING:
+        again = button("Ask again", "ask_again", value)
+        return [actions(f"approval:{row.id}", again)] if may_be_asked_again(view) else []
+    together = [button(f"Decide all ({len(view.waiting)})", "decide_all", value)] if len(view.waiting) > 1 else []
+    return [
+        actions(
+            f"approval:{row.id}",
+            button("Approve", "approve", value),
+            button("Deny", "deny", value),
+            button("Edit", "edit", value),
+            button("Details", "details", value),
+            button("Withdraw", "withdraw", value),
+            *together,
+        )
+    ]

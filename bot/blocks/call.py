@@ -66,7 +66,7 @@ def _argument(name: str, value: object, limit: int) -> str:
         return f"{label}: _empty text_"
     if len(text) <= _SHORT and "`" not in text and text.isprintable() and text.isascii():
         return f"{label}: {_code(text)}"
-    length = f" _({len(text)} characters)_" if len(text) > limit else ""
+    length = f" _({len(text)} characters, full text under Details)_" if len(text) > limit else ""
     return f"{label}{length}\n{verbatim(text, limit)}"
 
 
@@ -171,6 +171,7 @@ def reasons_text(reasons: Sequence[Reason], limit: int = 8) -> str:
     return "\n".join(lines) or "• no rule spoke; the tool's default tier"
 
 
-def claim_text(rationale: str, limit: int = 600) -> str:
+def claim_text(rationale: str, limit: int = 600, *, edited: bool = False) -> str:
     """What the agent says for itself, labelled as such: evidence stands before it."""
-    return f"*The agent's claim* (not checked): {inline(rationale, limit)}" if rationale.strip() else ""
+    of = " of the call before it was changed" if edited else ""
+    return f"*The agent's claim*{of} (not checked): {inline(rationale, limit)}" if rationale.strip() else ""

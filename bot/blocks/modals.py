@@ -1,23 +1,18 @@
-"""The modals: a reason for a denial, all details of a call, and the three ways in which a takeover ends."""
+"""The modals: a reason for a denial, and the three ways in which a takeover ends; details stand elsewhere."""
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bot.blocks.call import argument_blocks, preview_blocks, read_preview, reasons_of, reasons_text, title_of
-from bot.blocks.kit import Block, context, modal, section, text_input
-from bot.blocks.text import bare, inline, verbatim
-from bot.words import OUTCOME
-from storage.views import ActionView
+from bot.blocks.kit import Block, modal, section, text_input
+from bot.blocks.text import inline
 
 DENY_REASON: Final = "deny_reason"
 DONE_FORM: Final = "takeover_done_form"
 HAND_BACK_FORM: Final = "takeover_hand_back_form"
 ABORT_FORM: Final = "takeover_abort_form"
-DETAILS_VIEW: Final = "details_view"
 
 REASON, WHAT, REFERENCE, EVIDENCE, INSTRUCTION = "reason", "what", "reference", "evidence", "instruction"
 """Blocks of the forms; each element's action_id is `value`."""
@@ -111,42 +106,4 @@ def takeover_abort(takeover: str, token: str, headline: str) -> Block:
         ],
         metadata=Kept(subject=takeover, token=token).model_dump_json(),
         submit="Abort",
-    )
-
-
-def details(item: ActionView, run: str, preview: str) -> Block:
-    """Everything about one call; each argument as long as it may be, in parts if need be."""
-    arguments = list(item.action.arguments.items())
-    blocks: list[Block] = [section(f"*{inline(title_of(item), 300)}*")]
-    blocks.append(section(f"*Tool:* `{inline(item.action.tool, 80)}`"))
-    for name, value in arguments[:_ARGUMENTS]:
-        blocks += _long(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=1))
-    if len(arguments) > _ARGUMENTS:
-        blocks += argument_blocks(dict(arguments[_ARGUMENTS:]))
-    change = read_preview(preview)
-    # The card cuts a diff to what fits; here it must be possible to read what a yes is bound to.
-    blocks += _long("What would change", change.text, _DIFF_PARTS) if change.kind == "diff" else preview_blocks(change)
-    blocks.append(section(f"*Rated {item.tier or 'not yet'}*\n{reasons_text(reasons_of(item), 20)}"))
-    if item.outcome is not None:
-        said = f": {inline(item.summary, 800)}" if item.summary else ""
-        blocks.append(section(f"*Outcome:* {OUTCOME[item.outcome]}{said}"))
-    if item.action.rationale:
-        blocks.append(section(f"*The agent's claim* (not checked)\n{inline(item.action.rationale, 2000)}"))
-    blocks.append(context(f"run `{inline(run, 40)}` · call `{bare(item.action.digest, 64)}`"))
-    return modal(DETAILS_VIEW, "Details", blocks)
-
-
-_ARGUMENTS = 20
-_PARTS = 7
-_DIFF_PARTS = 30
-
-
-def _long(name: str, text: str, most: int = _PARTS) -> list[Block]:
-    """One text in up to `most` code blocks, enough for the longest code; what is left out is counted."""
-    size = 2400
-    parts = [text[at : at + size] for at in range(0, min(len(text), size * most), size)] or [""]
-    blocks = [section(f"*{inline(name, 60)}*\n{verbatim(parts[0])}"), *(section(verbatim(part)) for part in parts[1:])]
-    left = len(text) - size * most
-    return (
-        [*blocks, context(f"{left} more characters of {inline(name, 60)} are not shown here")] if left > 0 else blocks
     )

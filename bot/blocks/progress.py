@@ -85,7 +85,7 @@ def not_begun(view: RunView) -> list[str]:
 
 def done_so_far(view: RunView, most: int = 10) -> str:
     """What has ended and what is still running, one line each."""
-    ended = [item for item in view.actions if item.outcome is not None]
+    ended = [item for item in view.standing if item.outcome is not None]
     running = [item for item in view.actions if item.phase == "started"]
     lines = [f"• {OUTCOME[item.outcome]}: {what(item)}" for item in ended[-most:] if item.outcome is not None]
     lines += [f"• running: {what(item)}" for item in running[:5]]

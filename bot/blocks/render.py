@@ -7,15 +7,17 @@ from dataclasses import dataclass, field, replace
 
 from agent.domain import ApprovalState, Principal
 from bot.blocks.answer import answer_message
-from bot.blocks.approval import approval_card, reminder
+from bot.blocks.approval import CardLinks, approval_card, reminder
 from bot.blocks.message import Look, Names
 from bot.blocks.progress import progress_message
+from bot.blocks.result import result_message
 from bot.blocks.takeover import takeover_packet
 from bot.blocks.text import inline
 from bot.delivery import Rendered
 from storage.outbox import Outbox, OutboxRow
 from storage.queries import Queries
-from storage.views import RunView
+from storage.successors import Successor
+from storage.views import RunLine, RunView
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Renderer:
                 return self._takeover(row.subject, look)
             case "reminder":
                 return self._reminder(row.subject)
+            case "result":
+                return self._result(row.subject, look)
             case "progress":
                 return self._progress(row.subject, look)
             case _:
@@ -54,7 +58,28 @@ class Renderer:
         view = self.queries.approval_view(approval)
         if view is None:
             return None
-        return Rendered(approval_card(view, look), self._users(view.approval.deciders))
+        links = CardLinks(run=self._thread(view.run), successor=self._successor(view.successor))
+        return Rendered(approval_card(view, look, links), self._users(view.approval.deciders))
+
+    def _result(self, approval: str, look: Look) -> Rendered | None:
+        view = self.queries.approval_view(approval)
+        look = replace(look, actor=self._name)  # who decided knows of it; only who asked is called
+        message = result_message(view, look, self._thread(view.run)) if view is not None else None
+        return Rendered(message, ()) if message is not None else None
+
+    def _thread(self, run: RunLine) -> str:
+        """The address of a run's thread; a direct message leads nobody else anywhere."""
+        return "" if run.channel.startswith("D") else self.link(run.channel, run.thread_ts)
+
+    def _successor(self, successor: Successor | None) -> str:
+        """The address of what stands in the place of a card: the new card, a takeover, or the new run's thread."""
+        if successor is None:
+            return ""
+        kind, subject = ("card", successor.approval) if successor.approval else ("takeover", successor.takeover)
+        row = self.outbox.get(f"{kind}:{subject}") if subject else None
+        found = self.link(row.channel, row.ts) if row is not None else ""
+        run = self.queries.run(successor.run) if not found and not successor.action else None
+        return self._thread(run) if run is not None else found
 
     def _reminder(self, approval: str) -> Rendered | None:
         view = self.queries.approval_view(approval)

@@ -1,4 +1,4 @@
-"""The buttons: approve, deny, details, withdraw, and those of a takeover. Decided first, then acked, then told."""
+"""The buttons: approve, deny, withdraw, and those of a takeover. Decided first, then acked, then told."""
 
 from __future__ import annotations
 
@@ -36,10 +36,12 @@ _log = structlog.get_logger("listeners")
 def register(app: Bolt, services: Services) -> None:
     """Put one matcher on each action id."""
     for action_id, handler in HANDLERS.items():
-        app.action(action_id)(_listener(services, handler))
+        app.action(action_id)(listener(services, handler))
 
 
-def _listener(services: Services, handler: Handler) -> Callable[..., Awaitable[None]]:
+def listener(services: Services, handler: Handler) -> Callable[..., Awaitable[None]]:
+    """Ack, read the click, and do what the handler says; the person is told what came of it."""
+
     async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         click = click_of(body)
@@ -79,7 +81,8 @@ def _same_card(click: Click, digest: str) -> None:
         raise AnotherCard
 
 
-def _approval(services: Services, click: Click) -> ApprovalView:
+def approval_of(services: Services, click: Click) -> ApprovalView:
+    """The approval of a card as it stands now; raises UnknownSubject, or AnotherCard when another call was shown."""
     view = services.queries.approval_view(click.subject)
     if view is None:
         raise UnknownSubject
@@ -97,7 +100,7 @@ def _takeover(services: Services, click: Click) -> TakeoverView:
 
 async def approve(services: Services, click: Click, principal: Principal) -> None:
     """Say yes."""
-    view = _approval(services, click)
+    view = approval_of(services, click)
     row = await services.decisions.vote(view.approval.id, principal, "approve", via="card")
     if row.state == ApprovalState.PENDING:
         text = f"Your yes is counted. It needs {row.quorum} in all, from different people."
@@ -106,7 +109,7 @@ async def approve(services: Services, click: Click, principal: Principal) -> Non
 
 async def deny(services: Services, click: Click, principal: Principal) -> None:
     """Say no: decided at once, then a reason is asked for."""
-    view = _approval(services, click)
+    view = approval_of(services, click)
     row = await services.decisions.vote(view.approval.id, principal, "deny", via="card")
     if row.state == ApprovalState.DENIED and row.decided_by == principal.key and not row.reason:
         services.tasks.start(_ask_reason(services, click, principal, title_of(view.action)))
@@ -123,21 +126,12 @@ async def _ask_reason(services: Services, click: Click, principal: Principal, he
 
 async def withdraw(services: Services, click: Click, principal: Principal) -> None:
     """Take one's own request back."""
-    view = _approval(services, click)
+    view = approval_of(services, click)
     await services.decisions.withdraw(view.approval.id, principal)
 
 
-async def details(services: Services, click: Click, principal: Principal) -> None:
-    """Show everything about the call; who sees the card may read it whole."""
-    del principal
-    view = services.queries.approval_view(click.subject) or services.queries.takeover_view(click.subject)
-    if view is None:
-        raise UnknownSubject
-    run = view.run.id if isinstance(view, ApprovalView) else view.view.run.id
-    _open(services, click, modals.details(view.action, run, view.preview))
-
-
-def _open(services: Services, click: Click, view: Block) -> None:
+def open_window(services: Services, click: Click, view: Block) -> None:
+    """Open a modal beside the listener, while the click's trigger is young."""
     otherwise = "The window could not be opened in time. Please press the button once more."
     services.tasks.start(replies.open_modal(services, click.who, click.trigger_id, view, otherwise))
 
@@ -168,13 +162,13 @@ async def done(services: Services, click: Click, principal: Principal) -> None:
     """Ask what was done, where it can be looked up, and what shows it."""
     view = _mine(services, click, principal)
     row = view.takeover
-    _open(services, click, modals.takeover_done(row.id, row.claim_token, title_of(view.action), row.cause))
+    open_window(services, click, modals.takeover_done(row.id, row.claim_token, title_of(view.action), row.cause))
 
 
 async def hand_back(services: Services, click: Click, principal: Principal) -> None:
     """Ask what the agent should do instead."""
     view = _mine(services, click, principal)
-    _open(
+    open_window(
         services, click, modals.takeover_hand_back(view.takeover.id, view.takeover.claim_token, title_of(view.action))
     )
 
@@ -182,7 +176,9 @@ async def hand_back(services: Services, click: Click, principal: Principal) -> N
 async def abort(services: Services, click: Click, principal: Principal) -> None:
     """Ask why it is given up."""
     view = _mine(services, click, principal)
-    _open(services, click, modals.takeover_abort(view.takeover.id, view.takeover.claim_token, title_of(view.action)))
+    open_window(
+        services, click, modals.takeover_abort(view.takeover.id, view.takeover.claim_token, title_of(view.action))
+    )
 
 
 async def happened(services: Services, click: Click, principal: Principal) -> None:
@@ -203,7 +199,6 @@ async def stop_run(services: Services, click: Click, principal: Principal) -> No
 HANDLERS: dict[str, Handler] = {
     "approve": approve,
     "deny": deny,
-    "details": details,
     "withdraw": withdraw,
     "takeover_claim": claim,
     "takeover_release": release,

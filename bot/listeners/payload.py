@@ -37,6 +37,8 @@ class Click:
     subject: str
     shown: str
     """The first characters of the digest that the card showed."""
+    view_id: str = ""
+    """The modal in which the button stands; empty for one of a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,14 @@ def click_of(body: Body) -> Click | None:
     action_id = text_of(action.get("action_id"))
     if who is None or not subject or not action_id:
         return None
-    return Click(who=who, action_id=action_id, trigger_id=text_of(body.get("trigger_id")), subject=subject, shown=shown)
+    return Click(
+        who=who,
+        action_id=action_id,
+        trigger_id=text_of(body.get("trigger_id")),
+        subject=subject,
+        shown=shown,
+        view_id=text_of(mapping(body.get("view")).get("id")),
+    )
 
 
 def submission_of(body: Body) -> Submission | None:
@@ -130,8 +139,13 @@ def submission_of(body: Body) -> Submission | None:
         view_id=view_id,
         hash=text_of(view.get("hash")),
         metadata=text_of(view.get("private_metadata")),
-        values={block: text_of(mapping(mapping(item).get("value")).get("value")) for block, item in values.items()},
+        values={block: _entered(mapping(mapping(item).get("value"))) for block, item in values.items()},
     )
+
+
+def _entered(state: Body) -> str:
+    """What was typed, or the value of what was chosen."""
+    return text_of(state.get("value")) or text_of(mapping(state.get("selected_option")).get("value"))
 
 
 def command_of(body: Body) -> Command | None:

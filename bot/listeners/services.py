@@ -11,6 +11,7 @@ import structlog
 
 from agent.errors import SecondKeyError
 from agent.ports import Clock, Ids
+from agent.revising import Reviser
 from bot.identity import Identity
 from bot.listeners.members import Members
 from bot.posting import SlackClient
@@ -116,6 +117,8 @@ class Services:
     """Title and message of suggested prompts, at most four."""
     redact: Callable[[str], str] = str
     """Takes known secrets and token shapes out of a person's words."""
+    reviser: Reviser | None = None
+    """Makes the calls that people want otherwise, or once more."""
     on_run: Callable[[str], Awaitable[None]] = _no_watch
     """Told of a run that was accepted; the journal's own signal wakes drivers anyway."""
     tasks: Tasks = field(default_factory=Tasks)

@@ -21,7 +21,7 @@ TASK = "price of Oat flat to 410"
 async def test_approve_really_changes_the_row_and_the_card_says_who(house: House) -> None:
     ts = await house.ask(TASK)
     card = await house.card("Oat flat", "UPDATE drinks SET price = 410")
-    assert buttons(card) == ["approve", "deny", "details", "withdraw"]
+    assert buttons(card) == ["approve", "deny", "edit", "details", "withdraw"]
     assert house.prices()["Oat flat"] == 400
     assert (await house.click(OMAR, card, "approve"))["ok"]
     decided = await house.shows(card, f"Approved by <@{OMAR}>", "Done")
@@ -92,7 +92,7 @@ async def test_silence_expires_and_is_worded_otherwise_than_a_denial(house: Hous
     assert house.approvals()[0].state == "pending"
     await house.advance(10)
     gone = await house.shows(card, "Expired, nobody answered: not run")
-    assert buttons(gone) == []
+    assert buttons(gone) == ["ask_again"]
     assert "Denied" not in words(gone)
     answer = (await house.answer(ts)).lower()
     assert "expired" in answer
@@ -255,4 +255,4 @@ async def test_a_card_that_nobody_answers_calls_its_deciders_again_in_its_thread
         card["channel"], lambda m: "half of its time" in words(m), thread_ts=card["ts"]
     )
     assert late["ts"] != called["ts"]
-    assert buttons(card) == ["approve", "deny", "details", "withdraw"]
+    assert buttons(card) == ["approve", "deny", "edit", "details", "withdraw"]

@@ -29,7 +29,7 @@ from agent.tools.calculate import evaluate
 from agent.tools.listing import glob_pattern
 from agent.tools.sql import QueryArguments, QuerySql
 from bot.blocks.call import preview_blocks
-from bot.blocks.modals import details
+from bot.blocks.details import details
 from bot.listeners.payload import said_of
 from storage.views import ActionView
 from tests.scenario import script

@@ -32,6 +32,7 @@ from agent.tools.base import Preview
 from bot.blocks import modals
 from bot.blocks.answer import answer_message
 from bot.blocks.approval import approval_card
+from bot.blocks.details import details
 from bot.blocks.kit import Block as Json
 from bot.blocks.message import Look, Message
 from bot.blocks.progress import progress_message
@@ -150,9 +151,9 @@ def test_a_pending_card_says_first_what_would_happen_and_last_what_the_agent_cla
     assert [text.index(word) for word in order] == sorted(text.index(word) for word in order)
 
 
-def test_a_pending_card_has_four_buttons_and_none_looks_like_the_default() -> None:
+def test_a_pending_card_has_five_buttons_and_none_looks_like_the_default() -> None:
     message = approval_card(approval_view(), LOOK)
-    assert buttons(message) == ["approve", "deny", "details", "withdraw"]
+    assert buttons(message) == ["approve", "deny", "edit", "details", "withdraw"]
     assert "primary" not in str(message.blocks)
     assert "'p1|abcdef012345'" in str(message.blocks)
 
@@ -183,7 +184,8 @@ def test_a_card_says_at_once_when_nobody_but_the_requester_could_decide() -> Non
 )
 def test_an_outcome_replaces_the_buttons(state: ApprovalState, more: dict[str, Any], words: list[str]) -> None:
     message = approval_card(approval_view(state, **more), LOOK)
-    assert buttons(message) == []
+    undecided = state in {ApprovalState.EXPIRED, ApprovalState.WITHDRAWN}
+    assert buttons(message) == (["ask_again"] if undecided else [])
     assert all(word in seen(message.blocks) for word in words)
     holds(message)
 
@@ -394,13 +396,13 @@ def test_no_text_makes_a_card_that_slack_refuses_or_that_mentions_somebody(
     message = approval_card(view, LOOK)
     holds(message)
     assert "<!channel" not in seen(message.blocks, "mrkdwn")
-    assert bool(buttons(message)) is (state is ApprovalState.PENDING)
+    assert ("approve" in buttons(message)) is (state is ApprovalState.PENDING)
     packet = takeover_packet(replace(takeover_view(what=text, evidence=text), action=item, preview=text), LOOK)
     holds(packet)
     run = run_view(RunStatus.PARTIAL, item, answer=text, plan_failed=text)
     holds(answer_message(run, LOOK))
     holds(progress_message(run, LOOK))
-    check_view(modals.details(item, "r1", preview.model_dump_json()))
+    check_view(details(item, "r1", preview.model_dump_json()))
     assert block_problems(run_status(run, LOOK), most=50) == []
     assert block_problems(run_list([line(title=text, id="r1")] * 20, LOOK, "mine"), most=50) == []
     check_view(home([line(title=text)] * 20, [line(title=text)] * 20, LOOK), home=True)
