@@ -37,7 +37,7 @@ class CoRequesterAdded(Value):
 
     type: Literal["co_requester_added"] = "co_requester_added"
     principal: Principal
-    cause: Literal["follow_up", "file", "edit", "hand_back", "denial", "takeover"]
+    cause: Literal["follow_up", "file", "edit", "hand_back", "denial", "takeover", "quote"]
 
 
 class FollowUpReceived(Value):

@@ -119,11 +119,25 @@ _SECOND = (
       hash BLOB NOT NULL, run TEXT NOT NULL, PRIMARY KEY (hash, run)
     ) STRICT, WITHOUT ROWID""",
 )
+_ENTRY = (
+    # Tasks that were asked elsewhere than in a message: the message of ours under which such a run lives is owed, then
+    # the run, then (for a step of a workflow: `execution`) its completion. `text` is empty while its window is open.
+    # Times with a `next_` are transport seconds.
+    """CREATE TABLE anchors (
+      id TEXT PRIMARY KEY, via TEXT NOT NULL, team TEXT NOT NULL, channel TEXT NOT NULL, thread_ts TEXT NOT NULL,
+      principal TEXT NOT NULL, author TEXT NOT NULL, text TEXT NOT NULL, quote TEXT NOT NULL, execution TEXT NOT NULL,
+      state TEXT NOT NULL, tried INTEGER NOT NULL, run TEXT NOT NULL, reason TEXT NOT NULL, created_at REAL NOT NULL,
+      attempts INTEGER NOT NULL, next_at REAL NOT NULL, error TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX anchors_owed ON anchors(next_at) WHERE state IN ('asked', 'taken', 'refused')",
+    "CREATE INDEX anchors_open ON anchors(created_at) WHERE state IN ('draft', 'over')",
+    "CREATE INDEX actions_id ON actions(id)",
+)
 BODY_IN_PAYLOAD = re.compile(r'"\w+_blob":"([0-9a-f]{64})"')
 """A body that an event's JSON names; a quotation mark within a text of people is escaped there and never matches."""
 
 _PATIENCE_S = 30.0
-_NAMES = ("m001_tables", "m002_audit")
+_NAMES = ("m001_tables", "m002_audit", "m007_entry")
 
 
 def migrations() -> Migrations:
@@ -141,7 +155,11 @@ def migrations() -> Migrations:
             for digest in BODY_IN_PAYLOAD.findall(payload):
                 db.conn.execute("INSERT OR IGNORE INTO body_runs VALUES (?, ?)", (bytes.fromhex(digest), run))
 
-    for name, step in zip(_NAMES, (m001_tables, m002_audit), strict=True):
+    def m007_entry(db: Database) -> None:
+        for statement in _ENTRY:
+            db.conn.execute(statement)
+
+    for name, step in zip(_NAMES, (m001_tables, m002_audit, m007_entry), strict=True):
         steps(name=name)(step)
     return steps
 

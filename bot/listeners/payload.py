@@ -25,6 +25,8 @@ class Who:
     channel: str = ""
     thread_ts: str = ""
     response_url: str = ""
+    in_home: bool = False
+    """Whether they act in the app's Home, where there is no channel to answer in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Command:
     trigger_id: str
     command: str
     words: tuple[str, ...]
+    rest: str = ""
+    """What follows the first word, as it was typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ def who_of(body: Body) -> Who | None:
         or text_of(body.get("channel_id")),
         thread_ts=text_of(message.get("thread_ts")) or text_of(container.get("thread_ts")),
         response_url=text_of(body.get("response_url")),
+        in_home=mapping(body.get("view")).get("type") == "home",
     )
 
 
@@ -139,8 +144,11 @@ def command_of(body: Body) -> Command | None:
     who, command = who_of(body), text_of(body.get("command"))
     if who is None or not command:
         return None
-    words = tuple(plain(text_of(body.get("text")), "").split())
-    return Command(who=who, trigger_id=text_of(body.get("trigger_id")), command=command, words=words)
+    text = plain(text_of(body.get("text")), "")
+    rest = text.split(maxsplit=1)[1] if len(text.split(maxsplit=1)) > 1 else ""
+    return Command(
+        who=who, trigger_id=text_of(body.get("trigger_id")), command=command, words=tuple(text.split()), rest=rest
+    )
 
 
 def said_of(body: Body, bot_user: str) -> Said | None:
