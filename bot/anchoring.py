@@ -20,7 +20,7 @@ from bot.blocks.anchor import anchor_message
 from bot.blocks.text import clean
 from bot.identity import Identity, NotVerified
 from bot.posting import Kind, Poster, PostFault, SlackClient, fault_of, metadata_of
-from bot.words import WENT_WRONG, money, sentence
+from bot.words import WENT_WRONG, sentence
 from storage.anchors import Anchor, Anchors
 from storage.inbox import Inbox
 from storage.queries import Queries
@@ -293,7 +293,6 @@ class Anchoring:
                 "answer": answer or "There is nothing to report.",
                 "status": run.status.value,
                 "run_id": run.id,
-                "cost": money(run.spent_micro_usd),
             }
             return "functions.completeSuccess", {"outputs": outputs}
         head = "The run was stopped." if run.status is RunStatus.CANCELLED else "The run failed."

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from agent.domain import RunStatus
+from agent.fakes import ScriptedModel
+from tests.scenario import script
 from tests.scenario.conftest import Opened
 from tests.scenario.house import House
 from tests.scenario.touch import Touch
@@ -73,7 +75,7 @@ async def test_the_loser_is_told_in_their_home_who_decided(house: House) -> None
     await house.click(OMAR, card, "approve")
     await house.shows(card, "Done")
     await shows(house, INES, "Nothing waits for you")
-    house.sim.views.homes[INES] = stale  # the click was on its way already
+    house.sim.services.views.homes[INES] = stale  # the click was on its way already
     await house.slack.click_in_view(INES, stale["id"], "deny")
     await shows(house, INES, "already approved", f"<@{OMAR}>")
     assert house.prices()["Oat flat"] == 410
@@ -104,7 +106,7 @@ async def test_a_home_button_of_who_is_no_decider_any_more_changes_nothing(house
     await house.slack.call("person", {"id": INES, "role": "guest"})
     house.forget(INES)
     await house.slack.click_in_view(INES, view["id"], "approve")
-    await house.told(INES, "Guests can neither")
+    await shows(house, INES, "Guests can neither")
     assert house.approvals()[0].state == "pending"
     assert {row.kind for row in house.audit()} == {"not_entitled"}
 
@@ -172,7 +174,7 @@ async def test_nobody_else_has_the_switch_nor_can_press_it(house: House) -> None
     view = await look(house, MAYA, "Health")
     assert "home_pause" not in ids(view)
     switch = next(block for block in admins["blocks"] if block["block_id"] == "home:switch")
-    row = next(block for block in house.sim.views.homes[MAYA]["blocks"] if block["block_id"] == "home:switch")
+    row = next(block for block in house.sim.services.views.homes[MAYA]["blocks"] if block["block_id"] == "home:switch")
     row["elements"] = switch["elements"]  # a forged button
     await house.slack.click_in_view(MAYA, view["id"], "home_pause")
     await shows(house, MAYA, "Only admins")
@@ -205,11 +207,16 @@ async def test_health_says_what_is_wrong(house: House) -> None:
     await look(house, MAYA, "Not all is well", "C0ACTIONS cannot be written to")
 
 
-async def test_hostile_arguments_do_not_break_home(house: House) -> None:
-    await house.ask("note <!channel> *bold* " + "x" * 7000)
-    await house.card("Put", "notes.txt") if False else await house.until(house.approvals)
+async def test_hostile_arguments_do_not_break_home(open_house: Opened) -> None:
+    sql = "UPDATE drinks SET name = '<!channel> ``` *bold* <https://x.example|y> \u202e" + "x" * 9000 + "' WHERE id = 1"
+    house = await open_house(model=ScriptedModel([script.plan(), script.sql(sql, why="<!here>")]))
+    await house.ask("rename it")
+    await house.until(house.approvals)
     view = await look(house, OMAR, "approve")
-    assert "<!channel>" not in json.dumps(view)
+    text = json.dumps(view, ensure_ascii=False)
+    assert "<!" not in text.replace("<!date", "")
+    assert "|y>" not in text
+    assert "\u202e" not in text
 
 
 async def test_refresh_publishes_anew_even_when_nothing_changed(house: House) -> None:
