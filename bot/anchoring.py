@@ -180,8 +180,8 @@ class Anchoring:
         principal = await self._entitled(anchor)
         channel = anchor.channel or await kit.poster.open_dm(principal.user)
         is_dm = channel.startswith("D")
-        if anchor.via in {"shortcut", "step"} and not is_dm:
-            await self._must_be_member(principal.user, channel)
+        if anchor.via in {"shortcut", "step"}:
+            await self._must_be_there(principal.user, channel)
         kit.queries.may_start(principal.key, kit.clock.now(), kit.quota)
         found = await kit.poster.find(channel, anchor.thread_ts, anchor.id) if anchor.tried else None
         if found is None:
@@ -212,9 +212,13 @@ class Anchoring:
             await self._kit.refused("may_not_ask", anchor.principal, anchor.id, str(error))
             raise
 
-    async def _must_be_member(self, user: str, channel: str) -> None:
+    async def _must_be_there(self, user: str, channel: str) -> None:
         """Nobody has the bot speak where they could not: a window or a workflow can name any channel."""
-        if user not in await self._kit.members(channel):
+        if channel.startswith("D"):
+            is_there = channel == await self._kit.poster.open_dm(user)
+        else:
+            is_there = user in await self._kit.members(channel)
+        if not is_there:
             raise Refused(
                 "You are not in that channel, or I am not. Choose one in which both of us are, or invite me there."
             )

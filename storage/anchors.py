@@ -58,14 +58,14 @@ class Anchors:
         self._db = db
 
     async def add(self, anchor: Anchor) -> bool:
-        """Keep a new one, asked or draft; False when its id was kept before. Raises StorageUnavailable."""
+        """Keep a new one: asked, draft, or refused on arrival; False when known. Raises StorageUnavailable."""
 
         def write(tx: Tx) -> bool:
             values = (
                 anchor.id, anchor.via, anchor.team, anchor.channel, anchor.thread_ts, anchor.principal, anchor.author,
-                anchor.text, anchor.quote, anchor.execution, anchor.state, tx.now,
+                anchor.text, anchor.quote, anchor.execution, anchor.state, anchor.reason, tx.now,
             )  # fmt: skip
-            query = "INSERT OR IGNORE INTO anchors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', '', ?, 0, 0, '')"
+            query = "INSERT OR IGNORE INTO anchors VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '', ?, ?, 0, 0, '')"
             return tx.conn.execute(query, values).rowcount == 1
 
         return await self._db.write(write)
