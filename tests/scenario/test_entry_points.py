@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from agent.domain import Principal, RunStatus
 from agent.fakes import ScriptedModel
+from simulator import payloads
 from storage.anchors import Anchors
 from tests.scenario import script
 from tests.scenario.conftest import Opened
@@ -82,10 +84,14 @@ async def test_the_same_window_sent_twice_is_one_run(house: House) -> None:
     ts = await house.slack.post(OMAR, DATA, "Hm")
     await house.slack.message_shortcut(MAYA, DATA, ts, "ask_about_message")
     view = await house.slack.wait_for_view(MAYA)
-    await house.slack.fault("events", "duplicate", times=2)
-    await house.slack.submit(MAYA, view["id"], {"question": {"value": "add 1 and 1"}})
-    await house.run_at(ts, RunStatus.COMPLETED)
+    view["state"]["values"] = {"question": {"value": {"type": "plain_text_input", "value": "add 1 and 1"}}}
+    body = payloads.view_submission(house.sim.services, house.sim.workspace.person(MAYA), view)
+    request = house.sim.services.delivery.request
+    answers = await asyncio.gather(request("interactive", body), request("interactive", body))
+    await house.answer(ts)
+    assert answers == [{}, {}]
     assert len(house.queries.runs()) == 1
+    assert len([m for m in house.slack.messages.values() if GIVES in words(m)]) == 1
 
 
 async def test_closing_the_window_forgets_the_message(house: House) -> None:
