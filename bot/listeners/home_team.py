@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, cast
 
 from slack_bolt import BoltResponse
 from slack_bolt.middleware.async_middleware import AsyncMiddleware
@@ -16,7 +16,7 @@ from bot.listeners.payload import Body, Who, mapping, text_of, who_of
 from bot.listeners.services import Bolt, Services
 
 NOT_HERE = "I work for another workspace, so nothing was done. Please ask the people who installed me."
-_JSON = {"content-type": ["application/json;charset=utf-8"]}
+_JSON: Final[dict[str, str | Sequence[str]]] = {"content-type": "application/json;charset=utf-8"}
 
 
 def guard(app: Bolt, services: Services) -> None:
