@@ -33,6 +33,7 @@ GIVE_UP_AFTER: Final = 30
 """Tries at completing a workflow step; Slack does not know it any more by then."""
 CALL_S: Final = 10.0
 ANSWER_CHARS: Final = 8000
+TIDY_EVERY_S: Final = 3600.0
 DRAFT_S: Final = 3600.0
 KEPT_S: Final = 7 * 86_400.0
 """How long an open window, and what is over, are kept; business seconds."""
@@ -78,6 +79,7 @@ class Anchoring:
         self._waiters: dict[str, asyncio.Future[Anchor]] = {}
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._is_stopping = False
+        self._tidy_at = float("-inf")
 
     def wake(self, key: str = "") -> None:
         """There may be something to do; to be subscribed to the "home" signal, which tells of runs that ended."""
@@ -109,9 +111,9 @@ class Anchoring:
 
     async def run(self) -> None:
         """Work until `stop`; an error of ours is logged and never ends it."""
-        await self._tidy()
         while not self._is_stopping:
             self._wake.clear()
+            await self._tidy()
             wait_s = IDLE_S
             try:
                 now = self._kit.clock.transport()
@@ -144,6 +146,10 @@ class Anchoring:
         self._wake.set()
 
     async def _tidy(self) -> None:
+        """Forget windows that nobody sent and what is over, once an hour."""
+        if self._kit.clock.monotonic() < self._tidy_at:
+            return
+        self._tidy_at = self._kit.clock.monotonic() + TIDY_EVERY_S
         now = self._kit.clock.now()
         try:
             await self._kit.anchors.forget(now - DRAFT_S * self._kit.clock.rate, now - KEPT_S)

@@ -138,6 +138,7 @@ class App:
             self.deadlines.stop()
         if self.services is not None:
             await self.services.tasks.drain(1.0)
+            self.services.homes.close()
             if self.services.anchoring is not None:
                 self.services.anchoring.stop()
         if self.runtime is not None:

@@ -25,8 +25,7 @@ PAUSE, RESUME, REFRESH = "home_pause", "home_resume", "home_refresh"
 MOST: Final = 8
 """Requests of one kind that are shown with their buttons: a view has 100 blocks."""
 _ARGUMENTS: Final = 700
-"""Characters of all arguments of one request; Details has them whole."""
-_ARGUMENT_BLOCKS: Final = 3
+"""Characters of all arguments of one request, each cut on its own; Details has them whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ def _approval(item: ApprovalView, link: str, look: Look) -> list[Block]:
     value = value_of(row.id, row.digest)
     return [
         section(said),
-        *argument_blocks(item.action.action.arguments, _ARGUMENTS)[:_ARGUMENT_BLOCKS],
+        *argument_blocks(item.action.action.arguments, _ARGUMENTS),
         actions(
             f"home:{row.id}",
             button("Approve", "approve", value),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
@@ -54,9 +55,18 @@ def register(app: Bolt, services: Services) -> None:
     async def looks_elsewhere(body: dict[str, Any]) -> None:
         event = mapping(body.get("event"))
         user, channel = text_of(event.get("user")), text_of(event.get("channel"))
-        if services.prompts and (user or channel.startswith("D")):
+        about = user or channel
+        if services.prompts and about and services.homes.may_prompt(about, services.clock.monotonic()):
             services.tasks.start(suggest_to(services, user, channel))
 
+    async def looked(body: dict[str, Any], next_: Callable[[], Awaitable[None]]) -> None:
+        who = who_of(body)
+        if who is not None and who.in_home:  # a click in a Home shows that it is open, also after a restart
+            services.homes.opened(who.user, who.team, services.clock.monotonic())
+            services.homes.stir(who.user)
+        await next_()
+
+    app.middleware(looked)
     app.event("app_home_opened")(opened)
     app.event("app_context_changed")(looks_elsewhere)
     for action_id in (PAUSE, RESUME, REFRESH):
@@ -104,14 +114,14 @@ async def _act(services: Services, click: Click) -> None:
 async def suggest_to(services: Services, user: str, channel: str) -> None:
     """Offer them in somebody's messages tab, whose channel the event may not name."""
     try:
-        if not channel.startswith("D"):
+        if user and not channel.startswith("D"):
             async with asyncio.timeout(NOW_OR_NEVER_S):
                 opened = await services.client.conversations_open(users=user)
             channel = text_of(mapping(opened.get("channel")).get("id"))
     except _FAILURES as error:
         _log.info("no_prompts", error=str(error).partition("\n")[0])
         return
-    if channel:
+    if channel.startswith("D"):
         await suggest(services, channel)
 
 
@@ -126,11 +136,11 @@ async def suggest(services: Services, channel: str) -> None:
 
 
 async def keep(services: Services) -> None:
-    """Publish what changed for people who looked at their Home lately; runs until it is cancelled."""
+    """Publish what changed for people who looked at their Home lately; runs until the homes are closed."""
     limiter = AsyncLimiter(A_MINUTE, 60)
     homes = services.homes
     homes.is_kept = True
-    while True:
+    while not homes.is_over:
         homes.woken.clear()
         now = services.clock.monotonic()
         due = homes.due(now)

@@ -14,6 +14,8 @@ GAP_S: Final = 1.0
 """A Home is not published more often than this."""
 SLOW_GAP_S: Final = 5.0
 """The same for what only moves along, such as what a run has cost so far."""
+PROMPT_EVERY_S: Final = 600.0
+"""Prompts are offered to a person who looks around no more often than this."""
 NOTE_S: Final = 60.0
 """How long a private word stands in a Home."""
 
@@ -43,9 +45,11 @@ class Homes:
 
     def __init__(self) -> None:
         self._open: dict[str, Open] = {}
+        self._prompted: dict[str, float] = {}
         self.woken = asyncio.Event()
         self.is_kept = False
         """Whether somebody publishes what changes."""
+        self.is_over = False
 
     def opened(self, user: str, team: str, now: float) -> Open:
         """Somebody looks at theirs now."""
@@ -73,6 +77,21 @@ class Homes:
         home.wanted = now
         self.woken.set()
         return True
+
+    def may_prompt(self, user: str, now: float) -> bool:
+        """Whether prompts are worth offering; from now on they were."""
+        if now - self._prompted.get(user, float("-inf")) < PROMPT_EVERY_S:
+            return False
+        self._prompted.pop(user, None)
+        self._prompted[user] = now
+        while len(self._prompted) > MOST:
+            self._prompted.pop(next(iter(self._prompted)))
+        return True
+
+    def close(self) -> None:
+        """Nobody publishes any more."""
+        self.is_kept, self.is_over = False, True
+        self.woken.set()
 
     def due(self, now: float) -> list[str]:
         """Whose Home is to be published now."""

@@ -38,12 +38,15 @@ def register(app: Bolt, services: Services) -> None:
     app.view(asking.GIVE_FORM)(_sender(services, _give, asking.TASK))
 
     async def closed(ack: AsyncAck, body: dict[str, Any]) -> None:
-        await ack()
         sent = submission_of(body)
         kept = modals.Kept.read(sent.metadata) if sent else None
         if sent and kept:
             key = services.identity.principal(sent.who.user, sent.who.team).key
-            services.tasks.start(Anchors(services.db).drop(kept.subject, key))
+            try:
+                await services.tasks.within(Anchors(services.db).drop(kept.subject, key))
+            except (TimeoutError, SecondKeyError) as error:
+                _log.info("draft_not_dropped", error=str(error))  # it is forgotten within the hour all the same
+        await ack()
 
     app.view_closed(asking.ASK_FORM)(closed)
 

@@ -307,3 +307,16 @@ async def test_opening_the_messages_tab_offers_prompts(house: House) -> None:
     await house.slack.open_home(MAYA, tab="messages")
     found = await house.logged(lambda e: e["method"] == "assistant.threads.setSuggestedPrompts")
     assert len(found["args"]["prompts"]) <= 4
+
+
+async def test_prompts_are_not_offered_again_and_again_to_who_looks_around(house: House) -> None:
+    for channel in (DATA, GENERAL, DATA):
+        await house.slack.look_at(MAYA, channel)
+    await house.slack.look_at(OMAR, DATA)
+    await house.logged(lambda e: e["method"] == "assistant.threads.setSuggestedPrompts" and offered_to(house) == 2)
+
+
+def offered_to(house: House) -> int:
+    """How many times prompts were offered."""
+    log = house.sim.services.log.after(0)["entries"]
+    return len([e for e in log if e["method"] == "assistant.threads.setSuggestedPrompts" and e["direction"] == "api"])

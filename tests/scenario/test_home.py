@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from typing import Any
@@ -227,3 +228,41 @@ async def test_refresh_publishes_anew_even_when_nothing_changed(house: House) ->
     await house.slack.wait_for_push(
         lambda _: len([p for p in house.slack.pushes if p["type"] == "home_published"]) > count
     )
+
+
+async def test_a_click_after_a_restart_is_answered_in_the_home_that_is_still_open(house: House) -> None:
+    await house.ask(PRICE)
+    await house.card("Oat flat")
+    view = await look(house, OMAR, "Oat flat")
+    await house.restart()
+    before = len(house.slack.pushes)
+    await house.slack.click_in_view(OMAR, view["id"], "approve")
+    await house.slack.wait_for_push(
+        lambda p: p["type"] == "home_published" and "Nothing waits for you" in json.dumps(p["view"]), after=before
+    )
+    assert house.approvals()[0].state == "approved"
+
+
+async def test_every_argument_of_a_request_can_be_read_or_is_named_in_home(open_house: Opened) -> None:
+    wide = script.use(("write_file", {"path": "a.txt", "content": "x" * 20_000}))
+    sql = script.sql("UPDATE drinks SET price = 1 WHERE id = 1 /*" + "y" * 8000 + "*/")
+    house = await open_house(model=ScriptedModel([script.plan(), wide, sql, script.end(), script.say()]))
+    await house.ask("do it")
+    await house.until(house.approvals)
+    view = await look(house, OMAR, "approve")
+    text = json.dumps(view)
+    assert "*database*" in text
+    assert "*sql*" in text
+
+
+async def test_double_approve_from_home_and_card_is_one_decision(house: House) -> None:
+    ts = await house.ask(PRICE)
+    card = await house.card("Oat flat")
+    view = await look(house, OMAR, "Oat flat")
+    await asyncio.gather(
+        house.slack.click_in_view(OMAR, view["id"], "approve"), house.click(INES, card, "deny"),
+        house.slack.click_in_view(OMAR, view["id"], "approve"),
+    )  # fmt: skip
+    await house.until(lambda: house.approvals()[0].state != "pending")
+    run = await house.run_at(ts)
+    assert [event.type for event in house.events(run.id)].count("approval_decided") == 1
