@@ -313,7 +313,9 @@ async def test_prompts_are_not_offered_again_and_again_to_who_looks_around(house
     for channel in (DATA, GENERAL, DATA):
         await house.slack.look_at(MAYA, channel)
     await house.slack.look_at(OMAR, DATA)
-    await house.logged(lambda e: e["method"] == "assistant.threads.setSuggestedPrompts" and offered_to(house) == 2)
+    other = await house.dm(OMAR)
+    await house.logged(lambda e: "setSuggestedPrompts" in str(e["method"]) and e["args"].get("channel_id") == other)
+    assert offered_to(house) == 2
 
 
 def offered_to(house: House) -> int:
