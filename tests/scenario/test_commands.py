@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import pytest
@@ -79,7 +80,17 @@ async def test_a_quota_is_told_before_anything_is_posted(open_house: Opened) -> 
     assert "limit for one person" in said
     assert "try again at" in said
     assert len(house.queries.runs()) == 1
-    assert not [m for m in house.slack.messages.values() if "add 2 and 2" in words(m)]
+    posts = [e for e in await house.slack.log() if e["method"] == "chat.postMessage"]
+    assert "add 1 and 1" in str(posts)
+    assert "add 2 and 2" not in str(posts)
+
+
+async def test_of_two_tasks_at_once_the_one_beyond_the_quota_loses_its_message_again(open_house: Opened) -> None:
+    house = await open_house(settings={"runs_an_hour": 1})
+    await asyncio.gather(*(house.slack.command(MAYA, DATA, "/agent", f"run add {n} and 1") for n in (1, 2)))
+    await house.slack.wait_for_ephemeral(MAYA, lambda m: "limit for one person" in words(m))
+    assert len(house.queries.runs()) == 1
+    assert len([m for m in house.slack.messages.values() if "gives me a task" in words(m)]) == 1
 
 
 async def test_when_slack_is_slow_the_task_is_kept_and_comes_later(house: House) -> None:
@@ -111,10 +122,10 @@ async def test_a_restart_between_the_command_and_its_run_loses_nothing(house: Ho
 
 
 async def test_the_text_of_a_task_cannot_mention_anybody_in_its_message(house: House) -> None:
-    await house.command("run <!channel> *add* <https://evil.example|1 and 1> @everyone")
+    await house.command("run &lt;!channel&gt; *add* &lt;https://evil.example|1 and 1&gt; <!here> @everyone")
     first = await anchor(house, "add")
     assert "<!channel>" not in words(first)
-    assert "evil.example|" not in words(first)
+    assert "<http" not in words(first)
 
 
 async def test_in_a_direct_message_run_works_as_well(house: House) -> None:
