@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from simulator.acting import posts
+from simulator.blocks import as_dict
 from simulator.errors import SlackError
 from simulator.faults import Fault
 from simulator.workspace import Channel
@@ -30,6 +31,7 @@ class WorkspaceControl:
             "group": self._group,
             "fault": self._fault,
             "expire_streams": self._expire_streams,
+            "forge": self._forge,
             "rates": self._rates,
             "link": self._link,
         }
@@ -87,6 +89,13 @@ class WorkspaceControl:
 
     async def _expire_streams(self, _body: Json) -> Json:
         return {"expired": self._services.streaming.expire()}
+
+    async def _forge(self, body: Json) -> Json:
+        event, envelope = as_dict(body.get("event")), as_dict(body.get("envelope"))
+        if not isinstance(event.get("type"), str):
+            raise SlackError("invalid_arguments")
+        self._services.events.forge(event, envelope)
+        return {}
 
     async def _rates(self, body: Json) -> Json:
         self._services.rates.enabled = bool(body.get("enabled"))

@@ -144,6 +144,10 @@ class Driver(Watcher):
         """Return a thread's `status` words, `loading_messages` and agent `session` (None, or its status and title)."""
         return await self._get("session", channel=channel, thread_ts=thread_ts)
 
+    async def forge(self, event: Json, **envelope: object) -> None:
+        """Send the app any event, with fields of the envelope replaced, such as `team_id`. Raises SimulatorError."""
+        self._granted(await self.call("forge", {"event": event, "envelope": envelope}))
+
     async def group(self, handle: str, **changes: object) -> Json:
         """Make or change a user group: `users`, `name`, `disabled`; return it. Raises SimulatorError."""
         return cast("Json", self._granted(await self.call("group", {"handle": handle} | changes))["group"])

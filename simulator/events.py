@@ -55,6 +55,11 @@ class Events:
             return
         self._delivery.event(self._envelope(copy.deepcopy(event), channel))
 
+    def forge(self, event: Json, envelope: Json) -> None:
+        """Send an event with fields of its envelope replaced, as Slack itself would hardly send it."""
+        made = self._envelope(copy.deepcopy(event), None) | envelope
+        self._delivery.event(made)
+
     def message(self, channel: Channel, message: Json) -> None:
         """Tell of a new message and, when it mentions the bot in a channel, of the mention."""
         about = message | {"channel": channel.id, "channel_type": channel.kind, "event_ts": message["ts"]}

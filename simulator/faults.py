@@ -14,7 +14,7 @@ Kind = Literal["error", "status", "hang", "rate_limit", "drop_response", "duplic
 class Fault:
     """One way to go wrong, for the next `times` matching exchanges."""
 
-    #: a Web API method, `*` for any of them, `events` or `socket`
+    #: a Web API method, `*` for any of them, `events`, `socket` or `files.download`
     method: str
     kind: Kind
     times: int = 1
@@ -44,7 +44,7 @@ class Faults:
 
     def take(self, method: str) -> Fault | None:
         """Use up and return the fault meant for this exchange, if any."""
-        wanted = {method} if method in {"events", "socket"} else {method, "*"}
+        wanted = {method} if method in {"events", "socket", "files.download"} else {method, "*"}
         for index, (fault, left) in enumerate(self._pending):
             if fault.method in wanted:
                 if left <= 1:

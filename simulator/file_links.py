@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -33,6 +34,13 @@ class FileLinks:
         ]
 
     async def _private(self, request: web.Request) -> web.StreamResponse:
+        fault = self._services.faults.take("files.download")
+        if fault is not None and fault.kind in {"hang", "delay"}:
+            await asyncio.sleep(fault.seconds)
+        if fault is not None and fault.kind in {"status", "error"}:
+            return web.Response(status=fault.status, text="upstream trouble")
+        if fault is not None and fault.kind == "rate_limit":
+            return web.Response(status=429, headers={"Retry-After": str(fault.retry_after)})
         here = self._services.workspace
         try:
             file = self._services.files.find(request.match_info["key"].removeprefix(f"{here.team.id}-"))
@@ -68,5 +76,4 @@ class FileLinks:
 
     def _content(self, file: File) -> web.Response:
         headers = _SAFE | {"Content-Disposition": "attachment"}
-        kind = file.mimetype if "/" in file.mimetype else "application/octet-stream"
-        return web.Response(body=file.data, headers=headers | {"Content-Type": kind})
+        return web.Response(body=file.data, headers=headers | {"Content-Type": file.mimetype})

@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import binascii
 import mimetypes
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Final
 
 from simulator.errors import SlackError
 
 if TYPE_CHECKING:
     from simulator.clock import Clock, Ids
     from simulator.people import Json, Team
+
+
+_ODD: Final = re.compile(r"[^a-z0-9._-]+")
+_MIMETYPE: Final = re.compile(r"[\w.+-]+/[\w.+-]+")
 
 
 @dataclass(slots=True)
@@ -89,7 +93,8 @@ class Files:
         """Return Slack's file object; `url` is where this server listens."""
         _, _, kind = file.name.rpartition(".")
         private = f"{url}/files-pri/{self._team.id}-{file.id}"
-        name = quote(file.name, safe="")
+        # As in Slack, the address has a plain form of the name, whatever the name is.
+        name = _ODD.sub("_", file.name.lower()).lstrip(".") or "file"
         shape: Json = {
             "id": file.id,
             "created": file.created,
@@ -122,7 +127,7 @@ class Files:
             self._ids.new("F"),
             name,
             str(title) if title else name,
-            str(mimetype) if mimetype else guessed,
+            str(mimetype) if _MIMETYPE.fullmatch(str(mimetype)) else guessed,
             user,
             int(self._clock.now()),
         )

@@ -45,14 +45,14 @@ async def set_title(services: Services, args: Json) -> Json:
 
 async def set_prompts(services: Services, args: Json) -> Json:
     """Offer prompts in the direct message with the app."""
-    channel_of(services.workspace, args, "channel_id")
+    channel = channel_of(services.workspace, args, "channel_id")
     given: object = args.get("prompts")
     prompts = dicts(given)
     whole = all(p.get("title") and p.get("message") for p in prompts) and prompts == given
     if not 1 <= len(prompts) <= PROMPTS or not whole:
         raise SlackError("invalid_arguments")
-    services.workspace.prompts = [{"title": str(p["title"]), "message": str(p["message"])} for p in prompts]
-    services.workspace.prompts_title = text(args, "title")
+    kept: list[Json] = [{"title": str(p["title"]), "message": str(p["message"])} for p in prompts]
+    services.workspace.set_prompts[channel.id] = (text(args, "title"), kept)
     services.hub.tell_all({"type": "channels"})
     return {}
 

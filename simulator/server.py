@@ -210,6 +210,7 @@ def _application(services: Services, interactions: Interactions) -> web.Applicat
             *Control(services, interactions).routes(),
             *FileLinks(services).routes(),
             web.get("/", _index),
+            web.get("/show", _show),
             web.get("/static/{file:.+}", _static),
         ]
     )
@@ -258,6 +259,10 @@ async def _same_origin(
 
 async def _index(_request: web.Request) -> web.StreamResponse:
     return _file(PAGE / "index.html")
+
+
+async def _show(_request: web.Request) -> web.StreamResponse:
+    return _file(PAGE / "show.html")
 
 
 async def _static(request: web.Request) -> web.StreamResponse:

@@ -46,6 +46,8 @@ class Sessions:
         #: agent sessions by channel and thread
         self.held: dict[tuple[str, str], Session] = {}
         self._lines: dict[tuple[str, str], Shown] = {}
+        #: the lines that end by themselves
+        self._timed: set[tuple[str, str]] = set()
 
     def set(
         self, channel: Channel, thread_ts: str, status: str, *, title: str | None = None, initiator: str | None = None
@@ -83,9 +85,10 @@ class Sessions:
     def sweep(self) -> None:
         """Clear statuses whose time is over."""
         now = self._clock.now()
-        for (channel_id, thread_ts), line in list(self._lines.items()):
-            if line.until is not None and line.until <= now:
-                channel = self._workspace.channel(channel_id)
+        for channel_id, thread_ts in sorted(self._timed):
+            channel = self._workspace.channels.get(channel_id)
+            until = self._lines[channel_id, thread_ts].until
+            if channel is not None and until is not None and until <= now:
                 self._show(channel, thread_ts, self._resting(channel_id, thread_ts))
 
     def of(self, channel_id: str, thread_ts: str) -> Json | None:
@@ -107,6 +110,10 @@ class Sessions:
         key = (channel.id, thread_ts)
         before = self._lines.get(key, Shown(""))
         self._lines[key] = line
+        if line.until is None:
+            self._timed.discard(key)
+        else:
+            self._timed.add(key)
         same = (before.words, before.loading) == (line.words, line.loading)
         if session is not None or not same:
             self._push(channel, thread_ts)

@@ -29,7 +29,7 @@ class Sight:
             web.get("/_sim/state", self._state),
             web.get("/_sim/history", self._history),
             web.get("/_sim/home", self._show_home),
-            web.get("/_sim/modal", self._show_modal),
+            web.get("/_sim/view", self._show_view),
             web.get("/_sim/streams", self._streams),
             web.get("/_sim/session", self._session),
             web.get("/_sim/functions", self._functions),
@@ -43,6 +43,8 @@ class Sight:
         me = here.people.get(request.query.get("as", ""))
         if me is None and not everyone:
             return web.json_response({"ok": False, "error": "user_not_found"}, status=404)
+        own = here.im(me.id).id if me and not me.is_bot else ""
+        title, prompts = here.set_prompts.get(own, ("", here.prompts))
         channels = [c for c in here.channels.values() if everyone or (me and me.id in c.members)]
         return web.json_response(
             {
@@ -58,8 +60,8 @@ class Sight:
                     "name": here.app.name,
                     "user_id": here.app.user_id,
                     "bot_id": here.app.bot_id,
-                    "suggested_prompts": here.prompts,
-                    "prompts_title": here.prompts_title,
+                    "suggested_prompts": prompts,
+                    "prompts_title": title,
                 },
                 "homes": self._services.views.homes if everyone else {},
                 "link": self._services.delivery.link,
@@ -92,6 +94,8 @@ class Sight:
             user = query.get("as", "")
             if user != EVERYONE and user not in channel.members:
                 raise SlackError("channel_not_found")  # noqa: TRY301  all refusals take one road
+            if query.get("ts"):
+                return web.json_response({"messages": [self._one(channel, query["ts"], user)]})
             thread_ts = query.get("thread_ts")
             messages = here.thread(channel, thread_ts) if thread_ts else here.roots(channel)
         except SlackError as error:
@@ -107,12 +111,24 @@ class Sight:
         shown = sorted([*messages, *whispers], key=lambda message: message["ts"])
         return web.json_response({"messages": shown, "statuses": statuses, "lines": lines})
 
+    def _one(self, channel: Channel, ts: str, user: str) -> Json:
+        to, whisper = self._services.workspace.ephemerals.get((channel.id, ts), ("", None))
+        if whisper is not None and user in {to, EVERYONE}:
+            return whisper
+        return self._services.workspace.message(channel, ts)
+
     async def _show_home(self, request: web.Request) -> web.Response:
         return web.json_response({"view": self._services.views.homes.get(request.query.get("as", ""))})
 
-    async def _show_modal(self, request: web.Request) -> web.Response:
-        stack = self._services.views.stacks.get(request.query.get("as", ""), [])
-        return web.json_response({"view": stack[-1] if stack else None})
+    async def _show_view(self, request: web.Request) -> web.Response:
+        try:
+            if "home" in request.query:
+                view = self._services.views.homes.get(request.query["home"])
+                return web.json_response({"view": view})
+            owner, view = self._services.views.find(request.query.get("id", ""))
+        except SlackError as error:
+            return web.json_response({"ok": False, "error": error.code, "view": None}, status=404)
+        return web.json_response({"view": view, "owner": owner})
 
     async def _streams(self, request: web.Request) -> web.Response:
         self._services.sweep()

@@ -58,7 +58,7 @@ class Streaming:
             for stream in self._streams.held.values()
             if stream.channel == channel.id
             and self._streams.is_open(channel.id, stream.ts)
-            and thread_ts in {channel.messages[stream.ts].get("thread_ts"), stream.ts}
+            and thread_ts in {channel.messages.get(stream.ts, {}).get("thread_ts"), stream.ts}
         ]
         for stream in mine:
             stream.state = "stopped"
@@ -70,13 +70,18 @@ class Streaming:
         running = [stream for stream in self._streams.held.values() if stream.state == "in_progress"]
         for stream in running:
             stream.state = "expired"
-            self._redraw(self._workspace.channel(stream.channel), stream)
+            self._show(stream)
         return [stream.ts for stream in running]
 
     def sweep(self) -> None:
         """Show as broken off the streams whose time ran out."""
         for stream in self._streams.expired():
-            self._redraw(self._workspace.channel(stream.channel), stream)
+            self._show(stream)
+
+    def _show(self, stream: Stream) -> None:
+        channel = self._workspace.channels.get(stream.channel)
+        if channel is not None:
+            self._redraw(channel, stream)
 
     def _redraw(self, channel: Channel, stream: Stream, below: list[Json] | None = None) -> None:
         message = channel.messages.get(stream.ts)

@@ -1,11 +1,14 @@
-"""Streamed messages: text, tasks and a plan that grow in place until they are stopped or their time is over."""
+"""Streamed messages: text, tasks and a plan that grow in place until they are stopped or their time is over.
+
+A task's title and status replace what was there, its details and output are added to it, as people measured in Slack.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
-from simulator.blocks import dicts
+from simulator.blocks import as_dict, dicts
 from simulator.errors import SlackError
 from simulator.limits import MARKDOWN_TEXT, MESSAGE_BLOCKS, block_problems
 
@@ -17,10 +20,10 @@ Mode = Literal["text", "chunks"]
 #: how a stream ended, or that it has not: Slack's client draws the last two as broken off
 State = Literal["in_progress", "completed", "stopped", "expired"]
 TASK_STATUS: Final = frozenset({"pending", "in_progress", "complete", "error"})
-#: characters of a task's and a plan's fields
+#: characters of a task's and a plan's fields, as documented; Slack has been seen to take more
 TASK_TEXT: Final = 256
 TASKS: Final = 50
-#: bytes of everything in one streamed message; details and output count twice, as they stand in it twice
+#: bytes of everything in one streamed message, details and output counted twice; undocumented, seen at about this
 WHOLE: Final = 12_000
 
 
@@ -79,10 +82,12 @@ class Streams:
         self._clock = clock
         self._timing = timing
         self.held: dict[tuple[str, str], Stream] = {}
+        #: those that were running when they were looked at last
+        self._running: dict[tuple[str, str], Stream] = {}
 
     def keep(self, stream: Stream) -> None:
         """Take up a stream that stands in its channel now."""
-        self.held[stream.channel, stream.ts] = stream
+        self.held[stream.channel, stream.ts] = self._running[stream.channel, stream.ts] = stream
 
     def open(self, channel: str, ts: str, *, ending: bool = False) -> Stream:
         """Return a stream that takes more. Raises SlackError `message_not_in_streaming_state` or `stopped_by_user`."""
@@ -106,10 +111,12 @@ class Streams:
 
     def expired(self) -> list[Stream]:
         """Return the streams whose time ran out since this was asked last."""
-        running = [stream for stream in self.held.values() if stream.state == "in_progress"]
-        for stream in running:
+        for stream in self._running.values():
             self._age(stream)
-        return [stream for stream in running if stream.state == "expired"]
+        ended = {key: stream for key, stream in self._running.items() if stream.state != "in_progress"}
+        for key in ended:
+            del self._running[key]
+        return [stream for stream in ended.values() if stream.state == "expired"]
 
     def _age(self, stream: Stream) -> None:
         if stream.state == "in_progress" and self._clock.now() - stream.began >= self._timing.stream:
@@ -148,6 +155,10 @@ def add(stream: Stream, chunks: list[Json]) -> None:
             _take_task(parts, chunk)
     if _weight(parts, title) > WHOLE or sum(part["type"] == "task_card" for part in parts) > TASKS:
         raise SlackError("msg_too_long")
+    whole = Stream(stream.channel, stream.ts, stream.mode, stream.display, stream.began, parts=parts, plan_title=title)
+    problems = block_problems(whole.blocks(), most=MESSAGE_BLOCKS)
+    if problems:
+        raise SlackError("invalid_blocks", errors=problems, response_metadata={"messages": problems})
     stream.parts, stream.plan_title = parts, title
     stream.chunks += chunks
 
@@ -170,8 +181,12 @@ def _rich(text: str) -> Json:
     return {"type": "rich_text", "elements": [section]}
 
 
-def _plain(rich: Json | None) -> str:
-    return str(rich["elements"][0]["elements"][0]["text"]) if rich else ""
+def _plain(rich: Any) -> str:  # noqa: ANN401  rich_text as deep as a caller sent it
+    if isinstance(rich, list):
+        return "".join(_plain(item) for item in cast("list[Any]", rich))
+    shape = as_dict(rich)
+    own = shape.get("text")
+    return (own if isinstance(own, str) else "") + _plain(shape.get("elements") or [])
 
 
 def _weight(parts: list[Json], title: str | None) -> int:

@@ -102,8 +102,9 @@ class Workspace:
         self.commands: tuple[Command, ...] = COMMANDS
         self.shortcuts: tuple[Shortcut, ...] = SHORTCUTS
         self.functions: tuple[Function, ...] = FUNCTIONS
+        #: the prompts of the app's manifest, and those that it set since, with their title, by direct message
         self.prompts: list[Json] = []
-        self.prompts_title = ""
+        self.set_prompts: dict[str, tuple[str, list[Json]]] = {}
         #: titles of assistant threads, by channel and thread
         self.titles: dict[tuple[str, str], str] = {}
         self.people: dict[str, Person] = {}

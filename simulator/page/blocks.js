@@ -1,9 +1,11 @@
 // Block Kit: one drawer for each type of block.
 import { el } from "./dom.js";
 import { drawElement, picture } from "./elements.js";
+import { icon } from "./icons.js";
 import { markdown } from "./markdown.js";
 import { decode, mrkdwn, plainNodes, textObject } from "./mrkdwn.js";
 import { richText, tableBlock } from "./richtext.js";
+import { card, carousel, container, plan, taskCard } from "./structured.js";
 
 let serial = 0;
 
@@ -54,8 +56,17 @@ function input(block, ctx) {
     block.hint && el("div", { class: "hint", id: `${id}-hint` }, plainNodes(block.hint.text)));
 }
 
+const ALERTS = { default: "info", info: "info", warning: "warn", error: "failed", success: "done" };
+
 function alert(block, ctx) {
-  return el("div", { class: `alert ${/^\w+$/.test(block.level ?? "") ? block.level : "default"}`, role: "note" }, textObject(block.text, ctx.store));
+  const level = Object.hasOwn(ALERTS, block.level ?? "") ? block.level : "default";
+  return el("div", { class: `alert ${level}`, role: "note", "aria-label": level === "default" ? "Note" : `Note: ${level}` },
+    icon(ALERTS[level], 18), el("div", { class: "text" }, textObject(block.text, ctx.store)));
+}
+
+function contextActions(block, ctx) {
+  const mine = (block.elements ?? []).filter((each) => !each.visible_to_user_ids?.length || each.visible_to_user_ids.includes(ctx.store.me?.id));
+  return el("div", { class: "context-actions", role: "group", "aria-label": "About this answer" }, mine.map((element) => drawElement(element, block, ctx)));
 }
 
 function unknown(block) {
@@ -63,8 +74,9 @@ function unknown(block) {
 }
 
 const DRAW = {
-  section, context, actions, image, input, alert,
-  context_actions: actions,
+  section, context, actions, image, input, alert, container, card, carousel, plan,
+  context_actions: contextActions,
+  task_card: taskCard,
   divider: () => el("hr"),
   header: (block) => el("div", { class: "header", role: "heading", "aria-level": 3 }, plainNodes(block.text?.text)),
   rich_text: (block, ctx) => richText(block, ctx.store),

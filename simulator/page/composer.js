@@ -2,9 +2,11 @@
 import { toast } from "./dialog.js";
 import { el, fill } from "./dom.js";
 import { emoji, emojiNames } from "./emoji.js";
+import { Attachments } from "./files.js";
 import { icon } from "./icons.js";
 import { avatar } from "./messages.js";
 import { encode } from "./mrkdwn.js";
+import { globalMenu } from "./shortcuts.js";
 
 const FORMATS = [
   ["bold", "Bold", (t) => `*${t}*`], ["italic", "Italic", (t) => `_${t}_`], ["strike", "Strikethrough", (t) => `~${t}~`],
@@ -60,11 +62,30 @@ export class Composer {
       this.#replace(this.input.selectionStart, this.input.selectionEnd, text);
     };
     const tool = (name, title, act) => el("button", { type: "button", class: "tool", title, "aria-label": title, onclick: act }, icon(name, 18));
-    this.node = el("form", { class: "composer", onsubmit: (event) => event.preventDefault() },
+    this.files = new Attachments(() => this.#ready());
+    this.node = el("form", {
+      class: "composer", onsubmit: (event) => event.preventDefault(),
+      ondragover: (event) => {
+        event.preventDefault();
+        this.node.classList.add("dropping");
+      },
+      ondragleave: () => this.node.classList.remove("dropping"),
+      ondrop: (event) => {
+        event.preventDefault();
+        this.node.classList.remove("dropping");
+        this.files.add(event.dataTransfer.files);
+      },
+      onpaste: (event) => this.files.add(event.clipboardData?.files ?? []),
+    },
       this.offers,
       el("div", { class: "composer-tools", role: "toolbar", "aria-label": "Formatting" }, FORMATS.map(([name, title, wrap]) => tool(name, title, () => this.#wrap(wrap)))),
-      this.input,
+      this.input, this.files.node, this.files.input,
       el("div", { class: "composer-foot" },
+        tool("clip", "Attach files", () => this.files.input.click()),
+        el("button", {
+          type: "button", class: "tool", title: "Shortcuts", "aria-label": "Shortcuts", "aria-haspopup": "menu", "data-shortcuts": true,
+          onclick: (event) => globalMenu(event.currentTarget, store),
+        }, icon("bolt", 18)),
         tool("at", "Mention someone", insert("@")), tool("slash", "Run a command", insert("/")), el("span", { class: "grow" }), this.button));
   }
 
@@ -94,23 +115,35 @@ export class Composer {
 
   async send() {
     const typed = this.input.value.trim();
-    if (!typed) return;
+    if (!typed && !this.files.count) return;
     const { channel, thread_ts: threadTs } = this.place();
     const key = this.#key;
+    const files = this.files.take();
     this.input.value = "";
     this.#typed();
     this.#offer([]);
-    const answer = typed.startsWith("/") && /^\/[\w-]+/.test(typed)
+    const answer = typed.startsWith("/") && /^\/[\w-]+/.test(typed) && !files.length
       ? await this.#command(typed, channel, threadTs)
-      : await this.store.api.post("post", { channel, text: outgoing(typed, this.store), ...(threadTs && { thread_ts: threadTs }) });
+      : await this.#post(typed, files, channel, threadTs);
     if (answer.ok === false) {
       const silent = answer.error === "dispatch_failed" || answer.error === "invalid_command";
       if (!silent) toast(answer.words ?? SEND_ERRORS[answer.error] ?? `Your message was not sent (${answer.error}).`, "error");
       if (key === this.#key && !this.input.value) {
         this.input.value = typed;
+        this.files.add(files);
         this.#typed();
       }
     }
+  }
+
+  async #post(typed, files, channel, threadTs) {
+    const text = outgoing(typed, this.store);
+    const attached = files.length ? { files: await Attachments.encode(files) } : {};
+    return this.store.api.post("post", { channel, text, ...(threadTs && { thread_ts: threadTs }), ...attached });
+  }
+
+  #ready() {
+    this.button.disabled = !this.input.value.trim() && !this.files.count;
   }
 
   async #command(typed, channel, threadTs) {
@@ -140,7 +173,7 @@ export class Composer {
     const { input } = this;
     input.style.height = "auto";
     if (input.scrollHeight) input.style.height = `${Math.min(input.scrollHeight, 240)}px`;
-    this.button.disabled = !input.value.trim();
+    this.#ready();
     this.#offer(document.activeElement === input ? this.#find() : []);
   }
 

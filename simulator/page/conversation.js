@@ -1,13 +1,33 @@
 // The two panes of conversation: the channel in the middle and the thread at the right.
 import { Composer } from "./composer.js";
 import { toast } from "./dialog.js";
-import { el, fill } from "./dom.js";
+import { changed, el, fill } from "./dom.js";
 import { HomeTab } from "./home.js";
 import { icon } from "./icons.js";
 import { avatar, drawList } from "./messages.js";
 
+/** One message at a time is in the tab order; the arrow keys move to the others, and its tools follow it. */
+function roving(list) {
+  list.addEventListener("focusin", (event) => {
+    const message = event.target.closest(".message");
+    for (const other of list.querySelectorAll(".message[tabindex='0']")) if (other !== message) other.tabIndex = -1;
+    if (message) message.tabIndex = 0;
+    for (const button of list.querySelectorAll(".tools button")) button.tabIndex = message?.contains(button) ? 0 : -1;
+  });
+  list.addEventListener("keydown", (event) => {
+    if (!event.target.matches(".message")) return;
+    const all = [...list.querySelectorAll(".message")];
+    const n = all.indexOf(event.target);
+    const to = { ArrowDown: n + 1, ArrowUp: n - 1, Home: 0, End: all.length - 1 }[event.key];
+    if (to === undefined || !all[to]) return;
+    event.preventDefault();
+    all[to].focus();
+  });
+}
+
 function scroller(label) {
-  const list = el("div", { class: "list", role: "log", "aria-live": "polite", "aria-label": label, "aria-relevant": "additions" });
+  const list = el("div", { class: "list", role: "log", "aria-live": "off", "aria-label": label });
+  roving(list);
   return { list, node: el("div", { class: "scroller", tabindex: 0, role: "region", "aria-label": label }, list) };
 }
 
@@ -96,9 +116,9 @@ export class ChannelPane {
       avatar({ role: "bot" }, store, 72),
       el("h2", {}, store.app.name, el("span", { class: "app-tag" }, "APP")),
       el("p", {}, store.app.description || "Give me work. I do the safe parts, and people decide about the rest."),
-      messages.length === 0 && prompts.length > 0 && el("div", { class: "prompts", role: "group", "aria-label": "Suggested prompts" },
+      messages.length === 0 && prompts.length > 0 && [store.app.prompts_title && el("p", { class: "prompts-title" }, store.app.prompts_title), el("div", { class: "prompts", role: "group", "aria-label": "Suggested prompts" },
         prompts.map((prompt) => el("button", { type: "button", class: "prompt", "data-prompt": prompt.title, onclick: () => this.composer.say(prompt.message) },
-          el("strong", {}, prompt.title), el("span", {}, prompt.message))))));
+          el("strong", {}, prompt.title), el("span", {}, prompt.message))))]));
   }
 }
 
@@ -154,13 +174,34 @@ export class ThreadPane {
     const first = this.parts.list.childElementCount === 0;
     const messages = store.sorted(store.replies);
     const status = store.status(store.channelId, store.threadTs);
-    this.status.hidden = !status;
-    fill(this.status, el("span", { class: "dots", "aria-hidden": "true" }), status,
-      el("button", { type: "button", class: "btn stop-session", "data-stop": store.threadTs, onclick: (event) => this.#stop(event.currentTarget) }, "Stop"));
+    this.#status(status);
+    this.place.textContent = [store.here && `${store.here.is_im ? "" : "# "}${store.titleOf(store.here)}`, status?.session?.title].filter(Boolean).join(" · ");
     drawList(this.parts.list, messages, store, {
       days: false, inThread: true, toEnd: first || arrived?.user === store.me?.id,
       drawn: () => this.#divide(Math.max(0, messages.filter((message) => !message.ephemeral).length - 1)),
     });
+  }
+
+  #status(status) {
+    const { store } = this;
+    this.status.hidden = !status?.words;
+    if (!changed(this.status, store.threadTs, status)) return;
+    clearInterval(this.turning);
+    if (this.status.hidden) return;
+    const processing = status.session?.status === "processing";
+    const loading = el("span", { class: "loading-message", "aria-hidden": "true" }, status.loading[0] ?? "");
+    let turn = 0;
+    if (status.loading.length > 1) {
+      this.turning = setInterval(() => {
+        turn += 1;
+        loading.textContent = status.loading[turn % status.loading.length];
+      }, 2500);
+    }
+    fill(this.status, el("span", { class: "dots", "aria-hidden": "true" }), el("span", { class: "status-words" }, status.words), loading,
+      processing && el("button", {
+        type: "button", class: "btn stop-session", "data-stop": store.threadTs, "aria-label": `Stop ${store.app.name}`,
+        onclick: (event) => this.#stop(event.currentTarget),
+      }, icon("stop", 12), "Stop"));
   }
 
   async #stop(button) {

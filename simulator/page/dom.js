@@ -97,8 +97,10 @@ export function reconcile(container, items, spec) {
     fresh.dataset.key = key;
     fresh.signature = signature;
     const focused = node?.contains(document.activeElement) ? document.activeElement.dataset.actionId : null;
+    const wasFocused = node && node === document.activeElement;
     node?.remove();
     container.insertBefore(fresh, before);
+    if (wasFocused) fresh.focus();
     if (focused) fresh.querySelector(`[data-action-id="${CSS.escape(focused)}"]`)?.focus();
   }
   for (const node of old.values()) node.remove();

@@ -44,6 +44,15 @@ function button(element, block, ctx) {
   return node;
 }
 
+function iconButton(element, block, ctx) {
+  const name = words(element.text);
+  const node = el("button", {
+    type: "button", class: "btn square ghost", title: name, "aria-label": element.accessibility_label ?? name, ...marks(element, block),
+    onclick: () => perform(node, element, block, ctx, element.value === undefined ? {} : { value: element.value }),
+  }, icon(element.icon === "trash" ? "trash" : "more", 18));
+  return node;
+}
+
 function overflow(element, block, ctx) {
   const node = el("button", {
     type: "button", class: "btn square", "aria-label": "More actions", "aria-haspopup": "menu", ...marks(element, block),
@@ -122,8 +131,13 @@ function feedback(element, block, ctx) {
       type: "button", class: "btn square ghost", title: words(option?.text),
       "aria-label": option?.accessibility_label ?? words(option?.text), ...marks(element, block),
       onclick: async () => {
-        if (await perform(node, element, block, ctx, { value: option?.value })) node.classList.add("on");
+        if (!(await perform(node, element, block, ctx, { value: option?.value }))) return;
+        for (const other of [...node.parentElement.children]) {
+          other.classList.toggle("on", other === node);
+          other.setAttribute("aria-pressed", String(other === node));
+        }
       },
+      "aria-pressed": "false", "data-value": option?.value,
     }, icon(name, 18));
     return node;
   };
@@ -146,7 +160,7 @@ function unknown(element) {
 
 const DRAW = {
   button, overflow, workflow_button: button,
-  icon_button: button,
+  icon_button: iconButton,
   feedback_buttons: feedback,
   image: (element) => picture(element, "accessory-image"),
   plain_text_input: textInput, number_input: textInput, email_text_input: textInput, url_text_input: textInput,

@@ -14,7 +14,8 @@ export class HomeTab {
     store.addEventListener("place", () => this.#place());
     store.addEventListener("state", () => this.#place(false));
     store.addEventListener("push", ({ detail }) => {
-      if (detail.type === "home_published" && this.open) this.#draw(detail.view);
+      const mine = detail.type === "home_published" || (detail.type === "view_updated" && detail.view?.type === "home");
+      if (mine && this.open) this.#draw(detail.view);
     });
   }
 
@@ -47,6 +48,10 @@ export class HomeTab {
       return;
     }
     const form = new Form();
+    const typed = this.viewId === view.id ? this.form.values() : {};
+    const focused = this.node.contains(document.activeElement) ? document.activeElement.dataset : {};
+    this.form = form;
+    this.viewId = view.id;
     const send = async (element, block, state) => {
       const answer = await this.store.api.post("action", {
         view_id: view.id, block_id: block.block_id, action_id: element.action_id, type: element.type, ...state, values: form.values(),
@@ -55,6 +60,10 @@ export class HomeTab {
       return answer.ok !== false;
     };
     const blocks = drawBlocks(view.blocks, { store: this.store, surface: "home", form, send });
+    form.restore(typed);
     fill(this.node, el("div", { class: "home-body", "data-view-id": view.id }, blocks));
+    if (!focused.actionId) return;
+    const same = `[data-action-id="${CSS.escape(focused.actionId)}"][data-block-id="${CSS.escape(focused.blockId ?? "")}"]`;
+    this.node.querySelector(same)?.focus();
   }
 }

@@ -1,4 +1,5 @@
 // The page's start: theme, address bar, and who draws what when.
+import { Announcer } from "./announce.js";
 import { ChannelPane, ThreadPane } from "./conversation.js";
 import { toast } from "./dialog.js";
 import { Modals } from "./modal.js";
@@ -14,7 +15,8 @@ class Theme {
 
   constructor(changed) {
     this.changed = changed;
-    this.chosen = localStorage.getItem("simulator-theme");
+    const asked = new URLSearchParams(location.search).get("theme");
+    this.chosen = ["dark", "light"].includes(asked) ? asked : localStorage.getItem("simulator-theme");
     this.#system.addEventListener("change", () => this.#apply());
     this.#apply();
   }
@@ -68,6 +70,7 @@ function start() {
   let queued = false;
   const theme = new Theme(() => draw());
   new Modals(store);
+  new Announcer(part("announcer"), store);
   new ChannelPane(part("main"), store);
   new ThreadPane(part("thread"), store);
 
@@ -99,6 +102,14 @@ function start() {
   part("skip").addEventListener("click", (event) => {
     event.preventDefault();
     part("main").focus();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "F6" || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    const panes = ["sidebar", "main", "thread"].map(part).filter((pane) => !pane.hidden && pane.getClientRects().length > 0);
+    const here = panes.findIndex((pane) => pane.contains(document.activeElement));
+    const next = panes[(here + (event.shiftKey ? panes.length - 1 : 1) + panes.length) % panes.length];
+    (next.querySelector("[aria-current='page'], [data-composer]") ?? next).focus();
   });
   document.addEventListener("keydown", (event) => {
     if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "k" || document.querySelector("dialog[open]")) return;

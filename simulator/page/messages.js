@@ -2,10 +2,12 @@
 import { drawAttachment, drawBlocks } from "./blocks.js";
 import { el, reconcile } from "./dom.js";
 import { toast } from "./dialog.js";
+import { fileChip } from "./files.js";
 import { Form } from "./form.js";
 import { icon } from "./icons.js";
 import { openMenu } from "./menu.js";
 import { emojiNode, mrkdwn } from "./mrkdwn.js";
+import { messageMenu } from "./shortcuts.js";
 import { ago, clock, dayKey, dayName, fullTime, moment } from "./time.js";
 
 const GROUP_SECONDS = 300;
@@ -39,6 +41,13 @@ function author(message, store) {
   return { id: message.user, name: message.user ?? "Unknown" };
 }
 
+const STREAM_ENDS = { expired: ["failed", "This answer broke off"], stopped: ["stop", "Stopped"] };
+
+function streamEnd(message) {
+  const [name, words] = STREAM_ENDS[message.streaming_state] ?? [];
+  return name && el("div", { class: `stream-end ${message.streaming_state}` }, icon(name, 14), words);
+}
+
 function content(message, store) {
   const ctx = {
     store,
@@ -59,9 +68,10 @@ function content(message, store) {
   return [
     message.blocks?.length
       ? [drawBlocks(message.blocks, ctx), edited]
-      : el("div", { class: "text" }, mrkdwn(message.text, store), edited),
+      : (message.text || !message.files?.length) && el("div", { class: "text" }, mrkdwn(message.text, store), edited),
     (message.attachments ?? []).map((attachment) => drawAttachment(attachment, ctx)),
-    (message.files ?? []).map((file) => el("div", { class: "file" }, icon("file", 22), el("span", {}, file.title || file.name || "File"))),
+    message.files?.length > 0 && el("div", { class: "files" }, message.files.map((file) => fileChip(file, store))),
+    streamEnd(message),
   ];
 }
 
@@ -91,7 +101,7 @@ function reactions(message, store) {
 
 function threadLink(message, store) {
   const count = message.reply_count ?? 0;
-  const status = store.status(message.channel, message.ts);
+  const status = store.status(message.channel, message.ts)?.words;
   const open = () => store.go({ channel: message.channel, thread: message.ts });
   return [
     count > 0 && el("button", { type: "button", class: "thread-link", "data-thread": message.ts, onclick: open },
@@ -119,14 +129,17 @@ function tools(message, store, inThread) {
   if (message.ephemeral) return null;
   return el("div", { class: "tools", role: "group", "aria-label": "Message actions" },
     el("button", {
-      type: "button", title: "Add reaction", "aria-label": "Add reaction", "aria-haspopup": "menu",
+      type: "button", tabindex: -1, title: "Add reaction", "aria-label": "Add reaction", "aria-haspopup": "menu",
       onclick: (event) => reactMenu(event.currentTarget, message, store),
     }, icon("smile", 18)),
     !inThread && el("button", {
-      type: "button", title: "Reply in thread", "aria-label": "Reply in thread",
+      type: "button", tabindex: -1, title: "Reply in thread", "aria-label": "Reply in thread",
       onclick: () => store.go({ channel: message.channel, thread: message.thread_ts ?? message.ts }),
     }, icon("reply", 18)),
-    el("button", { type: "button", title: "Copy link", "aria-label": "Copy link", onclick: () => copyLink(message) }, icon("copy", 18)));
+    el("button", {
+      type: "button", tabindex: -1, title: "More actions", "aria-label": "More actions", "aria-haspopup": "menu", "data-message-menu": message.ts,
+      onclick: (event) => messageMenu(event.currentTarget, message, store, [{ label: "Copy link", pick: () => copyLink(message) }]),
+    }, icon("more", 18)));
 }
 
 /** Draw one message; `grouped` leaves the head out. */
@@ -136,8 +149,9 @@ export function drawMessage(message, store, { grouped = false, inThread = false 
   const name = store.nameOf(who);
   const time = (className, text) => el("time", { class: className, datetime: date.toISOString(), title: fullTime(date) }, text);
   return el("article", {
-    class: ["message", grouped && "grouped", message.ephemeral && "ephemeral"].filter(Boolean).join(" "),
-    "data-ts": message.ts, "data-user": message.user ?? null, "aria-label": `${name}, ${clock(date)}`,
+    class: ["message", grouped && "grouped", message.ephemeral && "ephemeral", message.streaming_state === "in_progress" && "streaming"].filter(Boolean).join(" "),
+    tabindex: -1, "data-ts": message.ts, "data-user": message.user ?? null, "aria-label": `${name}, ${clock(date)}`,
+    "data-streaming": message.streaming_state ?? null, "aria-busy": message.streaming_state === "in_progress" ? "true" : null,
   },
   message.ephemeral && el("div", { class: "only-you" }, icon("eye", 14), "Only visible to you",
     el("button", { type: "button", class: "link", onclick: () => store.dismiss(message.ts) }, "Dismiss")),
@@ -178,7 +192,7 @@ export function drawList(list, messages, store, { mark = null, days = true, inTh
   const atEnd = toEnd || scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 80;
   reconcile(list, rows(messages, store, { mark, days }), {
     key: (row) => row.key,
-    signature: (row) => JSON.stringify([row, row.message && !inThread && store.status(row.message.channel, row.message.ts)]),
+    signature: (row) => JSON.stringify([row, row.message && !inThread && store.status(row.message.channel, row.message.ts)?.words]),
     draw: (row) => {
       if (row.kind === "day") {
         return el("div", { class: row.marked ? "day new" : "day", role: "separator", "aria-label": row.text },
@@ -188,6 +202,8 @@ export function drawList(list, messages, store, { mark = null, days = true, inTh
       return drawMessage(row.message, store, { grouped: row.grouped, inThread });
     },
   });
+  const all = [...list.querySelectorAll(".message")];
+  if (all.length && !all.some((node) => node.tabIndex === 0)) all.at(-1).tabIndex = 0;
   drawn?.();
   if (atEnd) scroller.scrollTop = scroller.scrollHeight;
 }

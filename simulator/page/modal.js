@@ -17,6 +17,25 @@ function complaint(node) {
   return node.checkValidity() ? null : node.validationMessage;
 }
 
+/**
+ * Draw a modal's view as a form. `on` may have `submit(event)`, `dismiss(all)` and `pushed`, which brings the way back.
+ * Gives the node and the place for what is wrong with the whole.
+ */
+export function drawView(view, ctx, on) {
+  const submit = view.submit && el("button", { type: "submit", class: "btn primary filled", "data-submit": view.id }, words(view.submit));
+  const problem = el("div", { class: "problem", role: "alert", hidden: true });
+  const node = el("form", { class: "view", "data-view-id": view.id, "data-callback-id": view.callback_id, novalidate: true, onsubmit: (event) => on.submit?.(event) },
+    el("div", { class: "dialog-head" },
+      on.pushed && el("button", { type: "button", class: "icon-button", "aria-label": "Back", onclick: () => on.dismiss?.(false) }, icon("back")),
+      el("h2", { id: `title-${view.id}` }, words(view.title)),
+      el("button", { type: "button", class: "icon-button", "aria-label": "Close", "data-close": "x", onclick: () => on.dismiss?.(true) }, icon("close"))),
+    el("div", { class: "dialog-body" }, problem, drawBlocks(view.blocks, ctx)),
+    el("div", { class: "dialog-foot" },
+      (view.close || submit) && el("button", { type: "button", class: "btn", "data-close": "cancel", onclick: () => on.dismiss?.(false) }, words(view.close, "Cancel")),
+      submit));
+  return { node, problem };
+}
+
 /** The views that are open for the acting person. */
 export class Modals {
   #stack = [];
@@ -73,8 +92,10 @@ export class Modals {
   #show(focus) {
     const top = this.#stack.at(-1);
     if (!top) {
-      this.#dialog?.close();
-      this.#dialog?.remove();
+      // The simulator also tells of modals that were closed here: by then the focus is somebody else's.
+      if (!this.#dialog) return;
+      this.#dialog.close();
+      this.#dialog.remove();
       this.#dialog = null;
       const back = this.#opener?.isConnected ? this.#opener : document.querySelector("#main [data-composer]");
       back?.focus();
@@ -110,17 +131,9 @@ export class Modals {
     };
     const entry = { view, form };
     const pushed = this.#stack.some((each) => each.view.id !== view.id);
-    const submit = view.submit && el("button", { type: "submit", class: "btn primary filled", "data-submit": view.id }, words(view.submit));
-    entry.problem = el("div", { class: "problem", role: "alert", hidden: true });
-    entry.node = el("form", { class: "view", "data-view-id": view.id, "data-callback-id": view.callback_id, novalidate: true, onsubmit: (event) => this.#submit(event, entry) },
-      el("div", { class: "dialog-head" },
-        pushed && el("button", { type: "button", class: "icon-button", "aria-label": "Back", onclick: () => this.#dismiss(false) }, icon("back")),
-        el("h2", { id: `title-${view.id}` }, words(view.title)),
-        el("button", { type: "button", class: "icon-button", "aria-label": "Close", "data-close": "x", onclick: () => this.#dismiss(true) }, icon("close"))),
-      el("div", { class: "dialog-body" }, entry.problem, drawBlocks(view.blocks, ctx)),
-      el("div", { class: "dialog-foot" },
-        (view.close || submit) && el("button", { type: "button", class: "btn", "data-close": "cancel", onclick: () => this.#dismiss(false) }, words(view.close, "Cancel")),
-        submit));
+    Object.assign(entry, drawView(view, ctx, {
+      pushed, submit: (event) => this.#submit(event, entry), dismiss: (all) => this.#dismiss(all),
+    }));
     return entry;
   }
 

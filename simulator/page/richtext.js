@@ -65,7 +65,7 @@ export function tableBlock(block, store) {
   const [head = [], ...rows] = block.rows ?? [];
   const row = (tag, cells) => el("tr", {}, cells.map((value, n) => {
     const setting = block.column_settings?.[n];
-    const align = setting?.align ?? (value?.type === "raw_number" ? "right" : "left");
+    const align = setting?.align ?? ((rows[0]?.[n] ?? value)?.type === "raw_number" ? "right" : "left");
     return el(tag, { class: `is-${align}${setting?.is_wrapped ? " wraps" : ""}` }, cell(value, store));
   }));
   return el("div", { class: "table-frame", tabindex: 0, role: "region", "aria-label": "Table" },

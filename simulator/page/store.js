@@ -11,6 +11,8 @@ export class Store extends EventTarget {
   people = [];
   channels = [];
   commands = [];
+  shortcuts = [];
+  functions = [];
   app = { name: "", suggested_prompts: [] };
   link = "down";
   clockRate = 1;
@@ -133,7 +135,7 @@ export class Store extends EventTarget {
     if (!state.me) return;
     Object.assign(this, {
       team: state.team, me: state.me, people: state.people ?? [], channels: state.channels ?? [],
-      commands: state.commands ?? [], app: { suggested_prompts: [], ...state.app }, link: state.link ?? "down",
+      commands: state.commands ?? [], shortcuts: state.shortcuts ?? [], functions: state.functions ?? [], app: { suggested_prompts: [], ...state.app }, link: state.link ?? "down",
       clockRate: state.clock_rate ?? 1,
     });
     if (this.here && !document.hidden) this.here.unread = this.here.mentions = 0;
@@ -144,6 +146,7 @@ export class Store extends EventTarget {
   async open(channelId, threadTs, tab = null) {
     this.tab = tab;
     const moved = channelId !== this.channelId;
+    const viewing = this.here?.is_im ? null : this.channelId;
     this.channelId = channelId;
     if (moved) {
       this.messages = new Map();
@@ -154,7 +157,7 @@ export class Store extends EventTarget {
     const unread = moved ? { count: this.here?.unread ?? 0, since: this.here?.last_read } : { count: 0 };
     this.tell("place", { moved });
     await this.refresh(unread);
-    if (moved && this.channelId === channelId && this.appChannel?.id === channelId) this.api.post("home", { tab: "messages" });
+    if (moved && this.channelId === channelId && this.appChannel?.id === channelId) this.api.post("home", { tab: "messages", viewing });
   }
 
   async refresh(unread = { count: 0 }) {
@@ -170,7 +173,7 @@ export class Store extends EventTarget {
       this.messages = new Map(roots.messages.map((message) => [message.ts, message]));
       for (const key of [...this.statuses.keys()]) if (key.startsWith(`${channelId}:`)) this.statuses.delete(key);
       const foreign = this.sorted(this.messages).filter((message) => message.user !== this.me.id);
-      for (const [ts, words] of Object.entries(roots.statuses ?? {})) this.statuses.set(`${channelId}:${ts}`, `${this.app.name} ${words}`);
+      for (const [ts, line] of Object.entries(roots.lines ?? {})) this.#keep(channelId, ts, line);
       if (unread.count > 0) {
         this.newMark = unread.since === undefined ? foreign.at(-Math.min(unread.count, foreign.length))?.ts ?? null
           : foreign.find((message) => message.ts > unread.since)?.ts ?? null;
@@ -206,6 +209,7 @@ export class Store extends EventTarget {
     this.tell("thread");
   }
 
+  /** A thread's line: `words` (null when there is nothing to say), `loading` messages, the agent `session`. */
   status(channel, threadTs) {
     return this.statuses.get(`${channel}:${threadTs}`) ?? null;
   }
@@ -228,10 +232,12 @@ export class Store extends EventTarget {
     else this.tell("push", push);
   }
 
-  #status({ channel, thread_ts: threadTs, status }) {
-    const key = `${channel}:${threadTs}`;
-    if (status) this.statuses.set(key, `${this.app.name} ${status}`);
-    else this.statuses.delete(key);
+  #keep(channel, threadTs, { status, loading_messages: loading = [], session = null }) {
+    this.statuses.set(`${channel}:${threadTs}`, { words: status ? `${this.app.name} ${status}` : null, loading, session });
+  }
+
+  #status(push) {
+    this.#keep(push.channel, push.thread_ts, push);
     this.tell("messages", {});
     this.tell("thread");
   }
@@ -271,6 +277,7 @@ export class Store extends EventTarget {
 
   #change(message) {
     if (message.channel !== this.channelId) return;
+    this.tell("changed", { message, before: this.replies.get(message.ts) ?? this.messages.get(message.ts) });
     for (const map of [this.messages, this.replies]) {
       const old = map.get(message.ts);
       if (old) map.set(message.ts, { reply_count: old.reply_count, reply_users: old.reply_users, latest_reply: old.latest_reply, ...message });

@@ -178,6 +178,21 @@ async def test_an_attached_file_comes_with_the_message_and_is_read_with_the_toke
     assert (info["url_private_download"], info["channels"]) == (shape["url_private_download"], ["C0DATA"])
 
 
+async def test_downloads_can_be_made_to_fail_or_to_be_slow(office: Office) -> None:
+    shape = (await office.driver.attach("U0MAYA", "C0DATA", "a.txt", "x"))["files"][0]
+    await office.hear("message")
+    await office.driver.fault("*", "error", error="fatal_error")
+    for fault, kind in (({"status": 502}, "status"), ({"retry_after": 3}, "rate_limit"), ({"seconds": 0.01}, "delay")):
+        await office.driver.fault("files.download", kind, **fault)
+    statuses: list[int] = []
+    async with aiohttp.ClientSession(headers={"Authorization": "Bearer xoxb-simulator"}) as session:
+        for _ in range(3):
+            async with session.get(shape["url_private_download"]) as answer:
+                statuses.append(answer.status)
+    assert statuses == [502, 429, 200]
+    assert await refusal(office.client.auth_test()) == "fatal_error"
+
+
 async def test_several_files_may_lie_about_their_size(office: Office) -> None:
     files: list[tuple[str, str | bytes]] = [("a.txt", "x"), ("b.bin", b"\x00\xff")]
     await office.driver.attach_all("U0MAYA", "C0DATA", files, size=3)
@@ -258,6 +273,28 @@ async def test_the_app_hears_what_a_person_looks_at(office: Office) -> None:
     assert (await office.driver.look_at("U0THEO", "C0ACTIONS"))["error"] == "channel_not_found"
 
 
+async def test_an_event_of_another_team_can_be_forged(office: Office) -> None:
+    event = {"type": "app_mention", "user": "U0EVE", "channel": "C0DATA", "text": "hello", "ts": "1.0"}
+    await office.driver.forge(event, team_id="T0ELSEWHERE", event_id="Ev1")
+    assert await office.hear("app_mention") == event
+    (sent,) = [e["args"] for e in await office.driver.log() if e["direction"] == "event"]
+    assert (sent["team_id"], sent["event_id"]) == ("T0ELSEWHERE", "Ev1")
+
+
+async def test_prompts_are_set_for_one_persons_messages_with_the_app(office: Office) -> None:
+    office.sim.workspace.prompts = [{"title": "Usual", "message": "usual"}]
+    prompts = [{"title": "Own", "message": "own"}]
+    await office.client.assistant_threads_setSuggestedPrompts(channel_id="D0MAYA", title="Hello Maya", prompts=prompts)
+
+    async def offered(user: str) -> Json:
+        async with aiohttp.ClientSession() as session, session.get(f"{office.sim.url}/_sim/state?as={user}") as answer:
+            return (await answer.json())["app"]
+
+    maya, omar = await offered("U0MAYA"), await offered("U0OMAR")
+    assert (maya["prompts_title"], maya["suggested_prompts"]) == ("Hello Maya", prompts)
+    assert (omar["prompts_title"], omar["suggested_prompts"][0]["title"]) == ("", "Usual")
+
+
 async def test_thumbs_and_icon_buttons_say_which_was_pressed(office: Office) -> None:
     block = ContextActionsBlock(
         block_id="b",
@@ -324,3 +361,16 @@ async def test_what_is_chosen_reaches_the_app(office: Office, *, element: Json, 
 async def test_an_option_that_is_not_offered_cannot_be_chosen(office: Office) -> None:
     ts = await office.posted({"type": "static_select", "action_id": "pick", "options": [option("a")]})
     assert (await office.driver.click("U0MAYA", "C0DATA", ts, "pick", selected_option="z"))["error"] == "no_such_option"
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "..", "a b/ü?#%2F.TXT", "x" * 300, "<script>.html"])
+async def test_a_file_of_any_name_is_read_from_a_plain_address(office: Office, name: str) -> None:
+    shape = (await office.driver.attach("U0MAYA", "C0DATA", name, "x", mimetype="text/html\r\nX-Evil: 1"))["files"][0]
+    assert shape["name"] == name
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": "Bearer xoxb-simulator"}) as session,
+        session.get(shape["url_private_download"]) as answer,
+    ):
+        assert (answer.status, await answer.read()) == (200, b"x")
+        assert "X-Evil" not in answer.headers
+        assert "sandbox" in answer.headers["Content-Security-Policy"]

@@ -187,6 +187,34 @@ async def test_a_stream_is_refused_with_slacks_own_code(
     assert await refusal(client.api_call(method, json={"channel": "C0DATA"} | given)) == code
 
 
+async def test_a_refused_chunk_leaves_the_stream_as_it_was(driver: Driver, client: AsyncWebClient, thread: str) -> None:
+    stream = await begun(client, thread)
+    twin = SectionBlock(block_id="twin", text="once")
+    await stream.append(chunks=[BlocksChunk(blocks=[twin])])
+    assert (
+        await refusal(stream.append(chunks=[MarkdownTextChunk(text="x"), BlocksChunk(blocks=[twin])]))
+        == "invalid_blocks"
+    )
+    many = [TaskUpdateChunk(id=str(n), title=f"Task {n}", status="pending") for n in range(50)]
+    assert await refusal(stream.append(chunks=many)) == "invalid_blocks"
+    (seen,) = await driver.streams()
+    assert (seen["state"], seen["text"], seen["tasks"]) == ("in_progress", "", [])
+
+
+async def test_a_task_that_came_as_a_block_grows_like_any_other(
+    driver: Driver, client: AsyncWebClient, thread: str
+) -> None:
+    stream = await begun(client, thread)
+    card = {"type": "task_card", "task_id": "t1", "title": "Read", "status": "pending"}
+    empty = {"type": "rich_text", "elements": []}
+    quote = {"type": "rich_text_quote", "elements": [{"type": "text", "text": "42 "}]}
+    deep = {"type": "rich_text", "elements": [quote]}
+    await stream.append(chunks=[BlocksChunk(blocks=[card | {"details": empty, "output": deep}])])
+    await stream.append(chunks=[task("complete", output="rows")])
+    (seen,) = (await driver.streams())[0]["tasks"]
+    assert (seen["status"], seen["output"]["elements"][0]["elements"][0]["text"]) == ("complete", "42 rows")
+
+
 async def test_a_stream_in_a_direct_message_needs_no_recipient(driver: Driver, client: AsyncWebClient) -> None:
     ts = await driver.post("U0MAYA", "D0MAYA", "hello")
     stream = await client.chat_stream(channel="D0MAYA", thread_ts=ts, buffer_size=1)
