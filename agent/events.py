@@ -39,7 +39,7 @@ class CoRequesterAdded(Value):
 
     type: Literal["co_requester_added"] = "co_requester_added"
     principal: Principal
-    cause: Literal["follow_up", "file", "edit", "hand_back", "denial", "takeover", "ask_again"]
+    cause: Literal["follow_up", "file", "edit", "hand_back", "denial", "takeover", "ask_again", "quote"]
 
 
 class FollowUpReceived(Value):

@@ -39,10 +39,11 @@ from bot.checks import check_tokens, known_secrets, prepare_folders
 from bot.config import Settings
 from bot.deadlines import Deadlines
 from bot.delivery import Delivery
+from bot.entries import keep_entries
 from bot.identity import Identity
 from bot.keeper import Keeper
 from bot.link import Installation, SocketLink, preflight
-from bot.listeners import register
+from bot.listeners import home, register
 from bot.listeners.services import Services
 from bot.observability import Metrics, configure_tracing
 from bot.posting import Poster
@@ -139,6 +140,9 @@ class App:
             self.deadlines.stop()
         if self.services is not None:
             await self.services.tasks.drain(1.0)
+            self.services.homes.close()
+            if self.services.anchoring is not None:
+                self.services.anchoring.stop()
         if self.runtime is not None:
             await self.runtime.close(GRACE_S)
         if self.delivery is not None:
@@ -354,9 +358,10 @@ class _Builder:
             look=Look(command=settings.command, rate=self.clock.rate),
             everybody=lambda: tuple(deciders),
         )
+        poster = Poster(client, self.clock)
         app.delivery = Delivery(
             outbox=outbox,
-            poster=Poster(client, self.clock),
+            poster=poster,
             render=renderer,
             delivered=decisions.delivered,
             clock=self.clock,
@@ -398,7 +403,13 @@ class _Builder:
             links=renderer.waits_at,
             admins=frozenset(Principal.parse(key).user for key in policy.admins(installation.team)),
             prompts=runbooks.prompts[:4],
+            problems=app.problems,
+            budget_micro_usd=int(settings.budget_usd * 1_000_000),
         )
+        app.services = keep_entries(app.services, poster)
+        app.tasks.append(asyncio.create_task(home.keep(app.services), name="homes"))
+        if app.services.anchoring is not None:
+            app.tasks.append(asyncio.create_task(app.services.anchoring.run(), name="anchors"))
         register(slack.bolt, app.services)
         if not self.over_http:
             app.link = SocketLink(slack.bolt, settings.slack_app_token.get_secret_value(), client)

@@ -50,6 +50,8 @@ class Person:
     is_admin: bool = False
     refusal: str = ""
     """Why they may neither ask nor decide; empty for a full member of the home team."""
+    utc_offset_s: float = 0.0
+    """How far their clock is ahead of UTC, seconds."""
 
     def full_member(self) -> Principal:
         """Their principal; raises NotEntitled with the reason when they are no full member of the home team."""
@@ -177,7 +179,13 @@ class Identity:
             name=str(name or user),
             is_admin=bool(shape.get("is_admin") or shape.get("is_owner")),
             refusal=refusal,
+            utc_offset_s=_offset(shape.get("tz_offset")),
         )
+
+
+def _offset(value: object) -> float:
+    """An offset that can be one; else none."""
+    return float(value) if isinstance(value, int) and abs(value) <= 14 * 3600 else 0.0
 
 
 _EXTERNAL = "Only members of the workspace in which I am installed can give me tasks or decide on them."

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Iterable
 from typing import Final
 
+from agent import errors
 from agent.domain import ApprovalState, Outcome, Principal, RunStatus, TakeoverState
 from agent.errors import AlreadyDecided, ConfigurationError, QuotaExceeded, SecondKeyError
 from bot.blocks.kit import when
@@ -63,18 +65,57 @@ INCOMPLETE: Final = "Slack sent this without all of its parts, so nothing was ch
 """Said when a payload lacks fields."""
 
 
+NEXT_STEP: Final[dict[type[BaseException], str]] = {
+    errors.SecondKeyError: "Please try again; if it goes on, an operator finds the reason in the log.",
+    errors.ConfigurationError: "An operator has to mend it; `secondkey doctor` names what is wrong.",
+    errors.JournalError: "Please look at the run's thread, and ask again if something is missing.",
+    errors.EpochMoved: "Please look at its newest card.",
+    errors.Overtaken: "Its thread shows how it goes on.",
+    errors.LeaseLost: "That one answers; please try again in a minute.",
+    errors.RunStopped: "Mention me in its thread to start it anew.",
+    errors.RunPaused: "An admin resumes with `/agent resume`.",
+    errors.ApprovalNotValid: "Please decide on its newest card.",
+    errors.AlreadyStarted: "Its card shows what came of it.",
+    errors.UnknownRun: "",
+    errors.StorageUnavailable: "",
+    errors.DecisionError: "Please look at the newest card, and try again there.",
+    errors.AlreadyDecided: "The card shows who decided.",
+    errors.NotEntitled: "The card names those who are.",
+    errors.OwnRequest: "The card names who may.",
+    errors.NotClaimed: "Its card shows who has it; press Claim if nobody does.",
+    errors.StillPossible: "",
+    errors.UnknownSubject: "It may be of another installation; `/agent approvals` lists what waits.",
+    errors.QuotaExceeded: "`/agent budget` says when the next one is possible.",
+    errors.ToolError: "The run's thread says what the agent makes of it.",
+    errors.ToolNotAllowed: "An operator can allow it in the policy.",
+    errors.BadArguments: "The agent is told so and tries otherwise.",
+    errors.SecretInArguments: "",
+    errors.SandboxUnavailable: "An operator finds out why with `secondkey doctor`.",
+    errors.DeniedIntent: "Give me the task anew if you want it asked once more.",
+    errors.PreviewMismatch: "It is asked about anew, with a fresh preview.",
+    errors.ToolTimedOut: "A smaller task may fit.",
+    errors.ToolFailed: "The run's thread has the tool's own words.",
+    errors.ModelError: "Another model is tried if there is one; else please give me the task again later.",
+    errors.ModelMisconfigured: "An operator has to mend it; `secondkey doctor` tries each model.",
+    errors.UnknownPrice: "",
+    errors.BudgetExceeded: "Give me the rest as a task of its own; `/agent budget` shows the limits.",
+    errors.CircuitOpen: "Please try again in a minute.",
+}
+"""What a person can do about an error, by its class or the nearest above it; empty when its own words say so."""
+
+
 def sentence(error: BaseException, *, command: str = "/agent") -> str:
     """What a person is told of an error, in one or two sentences, safe to post; details of bugs are not shown."""
     match error:
         case AlreadyDecided():
             return _already(error)
         case QuotaExceeded():
-            again = f" Please try again at {when(error.retry_at)}." if error.retry_at else ""
-            return inline(str(error), 400) + again
+            again = f" Please try again at {when(error.retry_at)}." if error.retry_at else _next_step(error)
+            return inline(str(error), 400) + again.replace("/agent", command)
         case ConfigurationError():
-            return inline(f"{error} {error.fix}".strip(), 500)
+            return prose(f"{error} {error.fix}".strip() + ("" if error.fix else _next_step(error)), 500)
         case SecondKeyError():
-            return prose(str(error).replace("/agent", command), 500)
+            return prose(f"{error}{_next_step(error)}".replace("/agent", command), 500)
         case TimeoutError():
             return STILL_SAVING
         case _:
@@ -83,6 +124,14 @@ def sentence(error: BaseException, *, command: str = "/agent") -> str:
 
 _REPLACED: Final = {"edit": "changed", "ask_again": "asked again"}
 """What a person did with a request instead of deciding on it."""
+
+
+def _next_step(error: SecondKeyError) -> str:
+    """What the person can do; only behind a class's own words, since a message of its own says it itself."""
+    if str(error) != inspect.cleandoc(type(error).__doc__ or ""):
+        return ""
+    step = next((NEXT_STEP[kind] for kind in type(error).__mro__ if kind in NEXT_STEP), "")
+    return f" {step}" if step else ""
 
 
 def _already(error: AlreadyDecided) -> str:
@@ -97,7 +146,7 @@ def _already(error: AlreadyDecided) -> str:
         try:
             state = TAKEOVER[TakeoverState(error.state)]
         except ValueError:
-            return inline(str(error), 400)
+            return inline(str(error), 400) + _next_step(error)
     if error.state == ApprovalState.EXPIRED:
         return "This expired before anybody answered, so it was not run. Your click changed nothing."
     by = f" by {person(error.by)}" if error.by else ""

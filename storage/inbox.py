@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from agent.domain import Principal, Task, content_hash
 from agent.errors import QuotaExceeded
-from agent.events import FollowUpReceived, RunCreated
+from agent.events import CoRequesterAdded, Event, FollowUpReceived, RunCreated
 from agent.ports import Ids
 from storage.database import Database, Tx
 from storage.journal import append, keep_blobs
@@ -44,8 +44,11 @@ class Inbox:
         parent_run: str = "",
         trace_id: str = "",
         span_id: str = "",
+        quoted: Principal | None = None,
     ) -> Accepted | Duplicate:
         """Write inbox key, task and run; an empty key (a terminal) is no delivery and never a duplicate.
+
+        `quoted` wrote words that the task quotes, and is a co-requester from the start (invariant 5).
 
         Raises QuotaExceeded (the key is kept: the person was told, so a redelivery is not told again) or
         StorageUnavailable.
@@ -65,7 +68,10 @@ class Inbox:
             exceeded = check_quotas(tx.conn, task.principal.key, tx.now, quota) if quota else None
             if exceeded:
                 return exceeded
-            append(tx, run, (created,))
+            events: list[Event] = [created]
+            if quoted is not None and quoted.key != task.principal.key:
+                events.append(CoRequesterAdded(principal=quoted, cause="quote"))
+            append(tx, run, events)
             return Accepted(run)
 
         result = await self._db.write(write)

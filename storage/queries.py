@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from agent.domain import RunStatus
 from storage.database import Database
+from storage.journal import read_blob
+from storage.quotas import Quotas, check_quotas
 from storage.rows import ApprovalRow, TakeoverRow, approval_rows, takeover_rows
 from storage.views import (
     RUN,
@@ -109,6 +111,19 @@ class Queries:
         """Takeovers that are open or claimed, the oldest first."""
         where = "WHERE t.next_at IS NOT NULL ORDER BY t.opened_at LIMIT ?"
         return self._db.read(lambda conn: takeover_rows(conn, where, (limit,)))
+
+    def body(self, digest: str) -> str:
+        """A stored body; empty when retention dropped it or there is none."""
+        try:
+            return self._db.read(lambda conn: read_blob(conn, digest)) if digest else ""
+        except KeyError:
+            return ""
+
+    def may_start(self, requester: str, now: float, quotas: Quotas) -> None:
+        """Raise QuotaExceeded when one more run of this person would break a quota at this business time."""
+        exceeded = self._db.read(lambda conn: check_quotas(conn, requester, now, quotas))
+        if exceeded:
+            raise exceeded
 
     def co_requesters(self, run: str) -> tuple[str, ...]:
         """Principal keys of those whose words are in the run's context, the requester first."""

@@ -1,20 +1,18 @@
-"""What `/agent` answers: one run, the list of runs, help; and the Home tab."""
+"""What `/agent` answers: one run, the list of runs, help."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from agent.domain import RunStatus
-from bot.blocks.kit import Block, context, divider, fit, header, section, when
+from bot.blocks.kit import Block, context, fit, section, when
 from bot.blocks.message import Look
-from bot.blocks.progress import done_so_far, plan_lines
-from bot.blocks.text import inline, prose
-from bot.words import RUN, count, money
-from storage.views import RunLine, RunView
-
-VERBS: Final = ("status", "runs", "stop", "help")
-"""What can follow the command."""
+from bot.blocks.progress import plan_lines, what
+from bot.blocks.text import inline
+from bot.blocks.usage import lines
+from bot.words import OUTCOME, RUN, count, money
+from storage.short_ids import short
+from storage.views import ActionView, RunLine, RunView
 
 
 def run_status(view: RunView, look: Look, links: Sequence[str] = ()) -> list[Block]:
@@ -24,7 +22,7 @@ def run_status(view: RunView, look: Look, links: Sequence[str] = ()) -> list[Blo
     blocks: list[Block] = [
         section(f"*{inline(run.title, 300) or 'A task'}*\n*{RUN[run.status]}* · {asked}"),
         section(f"*Plan*\n{plan_lines(view)}"),
-        section(f"*Calls*\n{done_so_far(view)}"),
+        section(f"*Calls*\n{_calls(view)}"),
     ]
     if links and run.status is RunStatus.WAITING:
         blocks.append(section(":key: " + ", ".join(f"<{url}|question {at}>" for at, url in enumerate(links, start=1))))
@@ -34,18 +32,32 @@ def run_status(view: RunView, look: Look, links: Sequence[str] = ()) -> list[Blo
     return fit(blocks)
 
 
+def _calls(view: RunView, most: int = 10) -> str:
+    """The last calls with their ids, which `why` takes."""
+    lines_ = [f"• `{short(item.id)}` {_state(item)}: {what(item)}" for item in view.actions[-most:]]
+    if len(view.actions) > most:
+        lines_.insert(0, f"• {len(view.actions) - most} earlier ones")
+    return "\n".join(lines_) or "• nothing yet"
+
+
+def _state(item: ActionView) -> str:
+    if item.outcome is not None:
+        return OUTCOME[item.outcome]
+    return {"started": "running", "asked": "waits for a yes", "with_person": "with a person"}.get(item.phase, "to come")
+
+
 def run_line(view: RunLine, look: Look, *, is_mine: bool = False) -> str:
     """One run in one line of a list; in a list of one's own, who asked goes without saying."""
     by = "" if is_mine else f" · {look.who(view.requester)}"
-    return f"`{inline(view.id, 40)}` *{RUN[view.status]}* · {inline(view.title, 120)}{by}"
+    return f"`{short(view.id)}` *{RUN[view.status]}* · {inline(view.title, 120)}{by}"
 
 
 def run_list(views: Sequence[RunLine], look: Look, which: str, more: int = 0) -> list[Block]:
     """Runs, newest first."""
     if not views:
         return [section(f"No runs ({which}). Mention me with a task to start one.")]
-    lines = [run_line(view, look, is_mine=which == "mine") for view in views]
-    blocks = [section(f"*Runs ({which})*"), *(section("\n".join(lines[at : at + 8])) for at in range(0, len(lines), 8))]
+    rows = [run_line(view, look, is_mine=which == "mine") for view in views]
+    blocks = [section(f"*Runs ({which})*"), *(section("\n".join(rows[at : at + 8])) for at in range(0, len(rows), 8))]
     tail = f"and {more} more · " if more else ""
     return fit(
         [
@@ -62,25 +74,5 @@ def help_text(command: str, bot: str = "") -> str:
         "*I am an AI that does tasks and asks people before anything that matters.*\n"
         f"Mention {me} in a channel or write me a message with a task. Low risk runs; medium risk asks for a yes; "
         "high risk is done by a person.\n"
-        f"• `{command} status [run]`: where a run stands\n"
-        f"• `{command} runs [mine|all|waiting]`: the runs that you may see\n"
-        f"• `{command} stop &lt;run&gt;|all`: end a run; `all` ends yours, and for admins everybody's\n"
-        f"• `{command} help`: this"
+        f"{lines(command)}"
     )
-
-
-def home(waiting: Sequence[RunLine], mine: Sequence[RunLine], look: Look, bot: str = "", refusal: str = "") -> Block:
-    """The Home tab: what waits for people first, then one's own runs; or only why the bot takes no tasks."""
-    if refusal:
-        return {"type": "home", "blocks": [section(prose(refusal, 500))]}
-    blocks: list[Block] = [header("What waits for people")]
-    blocks.append(section("\n".join(run_line(view, look) for view in waiting[:10]) or "Nothing waits."))
-    blocks += [divider(), header("Your runs")]
-    blocks.append(
-        section(
-            "\n".join(run_line(view, look, is_mine=True) for view in mine[:10])
-            or "You have not asked for anything yet."
-        )
-    )
-    blocks += [divider(), section(help_text(look.command, bot))]
-    return {"type": "home", "blocks": fit(blocks)}

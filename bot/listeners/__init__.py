@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from slack_bolt.async_app import AsyncApp
 
-from bot.listeners import cards, commands, decisions, edits, fallback, forms, home, tasks, together
+from bot.listeners import (
+    cards,
+    commands,
+    decisions,
+    edits,
+    fallback,
+    forms,
+    home,
+    home_team,
+    shortcuts,
+    steps,
+    tasks,
+    together,
+)
 from bot.listeners.services import Bolt, Services
 
 
@@ -12,5 +25,6 @@ def register(app: AsyncApp, services: Services) -> None:
     """Put every listener on the app, the catch-all last; the app must be made with `process_before_response=True`."""
     bolt: Bolt = app
     fallback.guard(bolt, services)
-    for part in (tasks, decisions, cards, forms, edits, together, commands, home, fallback):
+    home_team.guard(bolt, services)
+    for part in (tasks, decisions, cards, forms, edits, together, commands, home, shortcuts, steps, fallback):
         part.register(bolt, services)

@@ -24,13 +24,13 @@ _log = structlog.get_logger("listeners")
 
 
 class BadFields(DecisionError):
-    """Some of what you typed cannot be taken."""
+    """Some of what you typed cannot be taken. Please mend it and send the form again."""
 
     code = "BAD_FIELDS"
 
-    def __init__(self, errors: dict[str, str]) -> None:
+    def __init__(self, errors: dict[str, str] | None = None) -> None:
         super().__init__()
-        self.errors = errors
+        self.errors = errors or {}
         """What is wrong, by block."""
 
 

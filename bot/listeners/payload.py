@@ -25,6 +25,8 @@ class Who:
     channel: str = ""
     thread_ts: str = ""
     response_url: str = ""
+    in_home: bool = False
+    """Whether they act in the app's Home, where there is no channel to answer in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Command:
     trigger_id: str
     command: str
     words: tuple[str, ...]
+    rest: str = ""
+    """What follows the first word, as it was typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ def who_of(body: Body) -> Who | None:
         or text_of(body.get("channel_id")),
         thread_ts=text_of(message.get("thread_ts")) or text_of(container.get("thread_ts")),
         response_url=text_of(body.get("response_url")),
+        in_home=mapping(body.get("view")).get("type") == "home",
     )
 
 
@@ -144,8 +149,9 @@ def submission_of(body: Body) -> Submission | None:
 
 
 def _entered(state: Body) -> str:
-    """What was typed, or the value of what was chosen."""
-    return text_of(state.get("value")) or text_of(mapping(state.get("selected_option")).get("value"))
+    """What was typed or chosen in one field."""
+    chosen = text_of(mapping(state.get("selected_option")).get("value"))
+    return text_of(state.get("value")) or chosen or text_of(state.get("selected_conversation"))
 
 
 def command_of(body: Body) -> Command | None:
@@ -153,8 +159,11 @@ def command_of(body: Body) -> Command | None:
     who, command = who_of(body), text_of(body.get("command"))
     if who is None or not command:
         return None
-    words = tuple(plain(text_of(body.get("text")), "").split())
-    return Command(who=who, trigger_id=text_of(body.get("trigger_id")), command=command, words=words)
+    text = plain(text_of(body.get("text")), "")
+    rest = text.split(maxsplit=1)[1] if len(text.split(maxsplit=1)) > 1 else ""
+    return Command(
+        who=who, trigger_id=text_of(body.get("trigger_id")), command=command, words=tuple(text.split()), rest=rest
+    )
 
 
 def said_of(body: Body, bot_user: str) -> Said | None:

@@ -24,6 +24,8 @@ _log = structlog.get_logger("listeners")
 
 async def tell(services: Services, who: Who, text: str) -> None:
     """Tell one person something where they acted, seen by nobody else; directly, when that does not work."""
+    if who.in_home and services.homes.note(who.user, text, services.clock.monotonic()):
+        return
     if who.channel:
         arguments: dict[str, Any] = {"thread_ts": who.thread_ts} if who.thread_ts else {}
         try:
@@ -91,7 +93,12 @@ async def open_modal(services: Services, who: Who, trigger_id: str, view: Block,
 
 async def audit(services: Services, kind: str, who: Who | None, subject: str = "", detail: str = "") -> None:
     """Keep a row of something that was refused or dropped; a slow database loses it rather than a person's time."""
-    key = Principal(team=who.team or "-", user=who.user).key if who else ""
+    await audit_of(services, kind, who.team if who else "", who.user if who else "", subject=subject, detail=detail)
+
+
+async def audit_of(services: Services, kind: str, team: str, user: str, *, subject: str = "", detail: str = "") -> None:
+    """The same of a person by team and user id."""
+    key = Principal(team=team or "-", user=user).key if user else ""
     try:
         await services.db.write(lambda tx: refused(tx, kind=kind, principal=key, subject=subject, detail=detail[:200]))
     except StorageUnavailable as error:

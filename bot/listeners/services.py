@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import structlog
 
+from agent.domain import BUDGET_MICRO_USD, RunStatus
 from agent.errors import SecondKeyError
 from agent.ports import Clock, Ids
 from agent.revising import Reviser
+from bot.anchoring import Anchoring
 from bot.identity import Identity
+from bot.listeners.homes import Homes
 from bot.listeners.members import Members
 from bot.posting import SlackClient
 from storage.control import Control
@@ -29,6 +32,8 @@ Bolt = Any
 """Bolt's AsyncApp; its decorators are typed only in part, so strictness would gain nothing here."""
 COMMIT_S = 2.0
 """How long a listener waits for its commit, seconds: Slack waits three for the ack."""
+UNFINISHED = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)
+"""Where a run stands that is not over."""
 NOW_OR_NEVER_S = 2.0
 """How long a call may take that carries no state (a modal, a private word), seconds."""
 
@@ -122,3 +127,10 @@ class Services:
     on_run: Callable[[str], Awaitable[None]] = _no_watch
     """Told of a run that was accepted; the journal's own signal wakes drivers anyway."""
     tasks: Tasks = field(default_factory=Tasks)
+    anchoring: Anchoring | None = None
+    """Takes tasks that are asked elsewhere than in a message; None where nothing drives it."""
+    homes: Homes = field(default_factory=Homes)
+    problems: Callable[[], Mapping[str, str]] = dict[str, str]
+    """Each part of the bot and what is wrong with it; empty texts when all is well."""
+    budget_micro_usd: int = BUDGET_MICRO_USD
+    """What one run may cost."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from bot.identity import Person
 from bot.listeners.services import Services
+from storage.rows import ApprovalRow, TakeoverRow
 from storage.views import RunLine
 
 
@@ -36,6 +37,17 @@ async def may_see(services: Services, person: Person, run: RunLine) -> bool:
     if not run.channel or run.channel.startswith("D"):
         return False
     return person.principal.user in await services.members.of(run.channel, services.client, services.clock)
+
+
+def could_decide(services: Services, person: Person, row: ApprovalRow | TakeoverRow) -> bool:
+    """Whether they may decide on it now, as the decision itself will be checked again at the click."""
+    key = person.principal.key
+    return (
+        not person.refusal
+        and key in row.deciders
+        and services.identity.may_decide(person.principal, row)
+        and key not in services.queries.co_requesters(row.run)
+    )
 
 
 async def visible(services: Services, person: Person, runs: Iterable[RunLine], limit: int) -> list[RunLine]:

@@ -33,10 +33,11 @@ from bot.blocks import modals
 from bot.blocks.answer import answer_message
 from bot.blocks.approval import approval_card
 from bot.blocks.details import details
+from bot.blocks.home import HomeView, home
 from bot.blocks.kit import Block as Json
 from bot.blocks.message import Look, Message
 from bot.blocks.progress import progress_message
-from bot.blocks.status import home, run_list, run_status
+from bot.blocks.status import run_list, run_status
 from bot.blocks.takeover import takeover_packet
 from simulator.limits import ALL_BLOCKS_TEXT, block_problems, characters, check_view
 from storage.rows import ApprovalRow, TakeoverRow
@@ -405,7 +406,8 @@ def test_no_text_makes_a_card_that_slack_refuses_or_that_mentions_somebody(
     check_view(details(item, "r1", preview.model_dump_json()))
     assert block_problems(run_status(run, LOOK), most=50) == []
     assert block_problems(run_list([line(title=text, id="r1")] * 20, LOOK, "mine"), most=50) == []
-    check_view(home([line(title=text)] * 20, [line(title=text)] * 20, LOOK), home=True)
+    runs = [(line(title=text), "")] * 20
+    check_view(home(HomeView(waiting=runs, mine=runs, note="A word."), LOOK), home=True)
 
 
 @pytest.mark.parametrize(

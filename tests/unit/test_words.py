@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
 
 import pytest
 
+import agent
+import bot
+import storage
 from agent import errors
 from agent.domain import ApprovalState, Outcome, RunStatus, TakeoverState
 from bot.words import (
@@ -23,7 +30,24 @@ from bot.words import (
     sentence,
 )
 
-TREE = [item for item in vars(errors).values() if inspect.isclass(item) and issubclass(item, errors.SecondKeyError)]
+
+def below(kind: type[errors.SecondKeyError]) -> Iterator[type[errors.SecondKeyError]]:
+    """A class of errors and every one under it, also those of the other packages."""
+    yield kind
+    for child in kind.__subclasses__():
+        yield from below(child)
+
+
+for package in (agent, storage, bot):
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+TREE = sorted(set(below(errors.SecondKeyError)), key=lambda kind: kind.__name__)
+#: How a sentence tells somebody what to do, or what happens by itself.
+STEP = re.compile(
+    r"[Pp]lease|`/agent|`secondkey|[Aa]n operator|[Aa]n admin|press Claim|set a price|write secret:|Mention me|Give me|"
+    r"card (shows|names)|thread (shows|says|has)|is asked about anew|tries otherwise|may fit"
+)
 
 
 @pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)
@@ -32,6 +56,19 @@ def test_every_error_of_the_project_has_a_sentence(error: type[errors.SecondKeyE
     assert said.endswith((".", "!"))
     assert said != WENT_WRONG
     assert "Error" not in said
+    assert STEP.search(said), f"{said!r} names no next step"
+    assert len(said) <= 300
+    assert said.count("  ") == 0
+
+
+def test_a_message_of_its_own_gets_no_second_next_step() -> None:
+    assert sentence(errors.NotEntitled("Guests cannot.")) == "Guests cannot."
+    assert sentence(errors.ConfigurationError("No.", fix="Mend it.")) == "No. Mend it."
+
+
+def test_the_tree_at_the_top_of_the_errors_is_the_tree_of_the_classes() -> None:
+    drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__ or "")) | {"SecondKeyError"}
+    assert drawn == {name for name, item in vars(errors).items() if inspect.isclass(item) and item in TREE}
 
 
 def test_a_bug_shows_no_detail() -> None:

@@ -1,0 +1,66 @@
+"""What a person spent, and how many runs they may still start: read from the runs themselves."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+
+from storage.database import Database
+from storage.quotas import WINDOW_S, Quotas, check_quotas
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Runs and money of one person since some moment. Micro-USD."""
+
+    runs: int
+    micro_usd: int
+    on_the_way: int
+    """Reserved for model calls that are on the wire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What the quotas still allow; None means no limit. Business time."""
+
+    person: int | None
+    everybody: int | None
+    at_once: int | None
+    next_at: float
+    """When the next run is possible; 0 for now, infinity for "when one of yours is over"."""
+
+
+class Spending:
+    """Counts over the runs; synchronous, in the loop's thread."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def since(self, requester: str, at: float) -> Spent:
+        """Everything of a person's runs that were asked at or after a business time."""
+        query = """SELECT count(*), coalesce(sum(spent_micro_usd), 0), coalesce(sum(reserved_micro_usd), 0)
+          FROM runs WHERE requester = ? AND created_at >= ?"""
+        return Spent(*self._db.read(lambda conn: conn.execute(query, (requester, at)).fetchone()))
+
+    def left(self, requester: str, now: float, quotas: Quotas) -> Left:
+        """How many runs more, and when the next one is possible."""
+
+        def read(conn: sqlite3.Connection) -> Left:
+            since = now - WINDOW_S
+            person = "SELECT count(*) FROM runs WHERE requester = ? AND created_at > ?"
+            everybody = "SELECT count(*) FROM runs WHERE created_at > ?"
+            busy = "SELECT count(*) FROM runs WHERE requester = ? AND status IN ('queued', 'running')"
+            refused = check_quotas(conn, requester, now, quotas)
+            next_at = 0.0 if refused is None else refused.retry_at or float("inf")
+            return Left(
+                _left(quotas.per_person, conn.execute(person, (requester, since)).fetchone()[0]),
+                _left(quotas.everybody, conn.execute(everybody, (since,)).fetchone()[0]),
+                _left(quotas.at_once, conn.execute(busy, (requester,)).fetchone()[0]),
+                next_at,
+            )
+
+        return self._db.read(read)
+
+
+def _left(limit: int, used: int) -> int | None:
+    return max(0, limit - used) if limit else None
