@@ -46,8 +46,8 @@ class Outbox(Protocol):
         """When a row that must wait becomes due; None when there is none."""
         ...
 
-    async def sent(self, key: str, revision: int, channel: str, ts: str) -> None:
-        """The message stands in Slack, showing at least this revision."""
+    async def sent(self, key: str, revision: int, channel: str, ts: str, then: str = "") -> None:
+        """The message stands in Slack, showing at least this revision; `then` is wanted after it."""
         ...
 
     async def failed(self, key: str, error: str, next_at: float) -> None:
@@ -62,6 +62,8 @@ class Rendered:
     message: Message
     people: tuple[str, ...] = ()
     """Slack user ids."""
+    then: str = ""
+    """Key of the message that follows once this one stands: the next part of a long answer."""
 
 
 class Render(Protocol):
@@ -109,7 +111,7 @@ class Delivery:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._busy: dict[str, asyncio.Task[None]] = {}
-        self._posted: dict[str, tuple[str, str]] = {}
+        self._posted: dict[str, tuple[str, str, str]] = {}
         self._written: dict[str, float] = {}
         self._is_stopping = False
         self._since = clock.transport()
@@ -221,7 +223,7 @@ class Delivery:
             return
         if self._may_stand_already(row) and (found := await self._find(row)):
             self._count("secondkey_delivery_reconciled", row.kind)
-            await self._save(row, found[2], found[0], found[1])
+            await self._save(row, found[2], found[0], found[1], rendered.then)
             return
         await self._post(row, rendered)
 
@@ -245,7 +247,7 @@ class Delivery:
                 rendered.message,
                 lambda text, blocks, c=channel, t=ts: self._poster.update(c, t, text, blocks, metadata),
             )
-        await self._outbox.sent(row.key, row.wanted, row.channel, row.ts)
+        await self._outbox.sent(row.key, row.wanted, row.channel, row.ts, rendered.then)
         self._count("secondkey_delivery_updated", row.kind)
 
     async def _post(self, row: OutboxRow, rendered: Rendered) -> None:
@@ -261,8 +263,8 @@ class Delivery:
         else:
             if row.kind in self._render.channels:
                 self.problem = ""
-        self._posted[row.key] = (channel, ts)
-        await self._save(row, row.wanted, channel, ts)
+        self._posted[row.key] = (channel, ts, rendered.then)
+        await self._save(row, row.wanted, channel, ts, rendered.then)
         self._count("secondkey_delivery_posted", row.kind)
 
     async def _post_directly(self, row: OutboxRow, rendered: Rendered, why: PostFault) -> tuple[str, str]:
@@ -302,10 +304,10 @@ class Delivery:
                 raise
         return await call(message.text, [])
 
-    async def _save(self, row: OutboxRow, revision: int, channel: str, ts: str) -> None:
+    async def _save(self, row: OutboxRow, revision: int, channel: str, ts: str, then: str) -> None:
         if row.kind == CARD:
             await self._delivered(row.subject, self._clock.now())
-        await self._outbox.sent(row.key, revision, channel, ts)
+        await self._outbox.sent(row.key, revision, channel, ts, then)
         self._posted.pop(row.key, None)
 
     async def _put_off(self, row: OutboxRow, fault: PostFault) -> None:

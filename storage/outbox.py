@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from storage.database import Database
+from storage.database import Database, Tx
 
 _COLUMNS = """message_key, run, lane, wanted, sent, team, channel, ts, thread_ts, attempts, next_at, error, created_at,
   wanted_at"""
@@ -16,6 +16,9 @@ _KINDS = {
     "progress": "progress",
     "answer": "answer",
 }
+# Read before the row learns where it really stands: what follows is tried in the same place as this one was.
+_FOLLOW = """INSERT OR IGNORE INTO outbox SELECT ?, run, lane, 1, 0, team, channel, '', thread_ts, 0, 0, '', ?, ?
+  FROM outbox WHERE message_key = ?"""
 LANES = ("decision", "card", "takeover", "progress")
 
 
@@ -51,7 +54,12 @@ class OutboxRow:
     @property
     def subject(self) -> str:
         """The id of what the message is about: an approval, a takeover or a run."""
-        return self.key.partition(":")[2]
+        return self.key.partition(":")[2].partition("#")[0]
+
+    @property
+    def part(self) -> int:
+        """Which part of a long answer this is, counted from 1."""
+        return int(self.key.partition("#")[2] or 1)
 
 
 class Outbox:
@@ -81,11 +89,21 @@ class Outbox:
         """The row whose message stands at this place in Slack."""
         return self._one("channel = ? AND ts = ? AND ts <> ''", channel, ts)
 
-    async def sent(self, key: str, revision: int, channel: str, ts: str) -> None:
-        """Slack has this revision at (channel, ts); an older one than is known changes only the place."""
+    async def sent(self, key: str, revision: int, channel: str, ts: str, then: str = "") -> None:
+        """Slack has this revision at (channel, ts); an older one than is known changes only the place.
+
+        `then` is the key of the message that follows in the same place, wanted from now on: never before this one.
+        """
         query = """UPDATE outbox SET sent = max(sent, ?), channel = ?, ts = ?, attempts = 0, next_at = 0, error = ''
           WHERE message_key = ?"""
-        await self._db.write(lambda tx: tx.conn.execute(query, (revision, channel, ts, key)))
+
+        def write(tx: Tx) -> None:
+            if then:
+                tx.conn.execute(_FOLLOW, (then, tx.transport, tx.transport, key))
+                tx.signal("outbox")
+            tx.conn.execute(query, (revision, channel, ts, key))
+
+        await self._db.write(write)
 
     async def failed(self, key: str, error: str, next_at: float) -> None:
         """It could not be sent; try again at this transport time (infinity: never)."""

@@ -119,11 +119,29 @@ _SECOND = (
       hash BLOB NOT NULL, run TEXT NOT NULL, PRIMARY KEY (hash, run)
     ) STRICT, WITHOUT ROWID""",
 )
+_THREAD = (
+    # One vote a person and run under an answer; the word is what they said of it, if anything.
+    """CREATE TABLE feedback (
+      run TEXT NOT NULL, principal TEXT NOT NULL, vote TEXT NOT NULL, word TEXT NOT NULL, at REAL NOT NULL,
+      PRIMARY KEY (run, principal)
+    ) STRICT, WITHOUT ROWID""",
+    # Who added words to a running task and when, for the quota; a row older than its window is dropped.
+    "CREATE TABLE follow_ups (principal TEXT NOT NULL, at REAL NOT NULL, run TEXT NOT NULL) STRICT",
+    "CREATE INDEX follow_ups_by ON follow_ups(principal, at)",
+    # Files that people attached: owed until they are in the run's workspace (done) or cannot be (failed). `batch` is
+    # the message that they came with; at most one row a file and message.
+    """CREATE TABLE attachments (
+      run TEXT NOT NULL, batch TEXT NOT NULL, file TEXT NOT NULL, n INTEGER NOT NULL, name TEXT NOT NULL,
+      kind TEXT NOT NULL, size INTEGER NOT NULL, url TEXT NOT NULL, state TEXT NOT NULL, path TEXT NOT NULL,
+      why TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (run, batch, file)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX attachments_owed ON attachments(at) WHERE state = 'owed'",
+)
 BODY_IN_PAYLOAD = re.compile(r'"\w+_blob":"([0-9a-f]{64})"')
 """A body that an event's JSON names; a quotation mark within a text of people is escaped there and never matches."""
 
 _PATIENCE_S = 30.0
-_NAMES = ("m001_tables", "m002_audit")
+_NAMES = ("m001_tables", "m002_audit", "m005_thread")
 
 
 def migrations() -> Migrations:
@@ -141,7 +159,11 @@ def migrations() -> Migrations:
             for digest in BODY_IN_PAYLOAD.findall(payload):
                 db.conn.execute("INSERT OR IGNORE INTO body_runs VALUES (?, ?)", (bytes.fromhex(digest), run))
 
-    for name, step in zip(_NAMES, (m001_tables, m002_audit), strict=True):
+    def m005_thread(db: Database) -> None:
+        for statement in _THREAD:
+            db.conn.execute(statement)
+
+    for name, step in zip(_NAMES, (m001_tables, m002_audit, m005_thread), strict=True):
         steps(name=name)(step)
     return steps
 

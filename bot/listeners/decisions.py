@@ -36,10 +36,12 @@ _log = structlog.get_logger("listeners")
 def register(app: Bolt, services: Services) -> None:
     """Put one matcher on each action id."""
     for action_id, handler in HANDLERS.items():
-        app.action(action_id)(_listener(services, handler))
+        app.action(action_id)(listener(services, handler))
 
 
-def _listener(services: Services, handler: Handler) -> Callable[..., Awaitable[None]]:
+def listener(services: Services, handler: Handler) -> Callable[..., Awaitable[None]]:
+    """A listener that acks, reads the click, and handles it so that the person is always answered."""
+
     async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
         click = click_of(body)

@@ -36,6 +36,10 @@ async def _no_watch(run: str) -> None:
     del run
 
 
+def _nobody(run: str) -> None:
+    del run
+
+
 def _no_links(view: RunView) -> Sequence[str]:
     del view
     return ()
@@ -118,4 +122,6 @@ class Services:
     """Takes known secrets and token shapes out of a person's words."""
     on_run: Callable[[str], Awaitable[None]] = _no_watch
     """Told of a run that was accepted; the journal's own signal wakes drivers anyway."""
+    sessions_moved: Callable[[str], None] = _nobody
+    """Told of a run whose session's status Slack has to be told anew."""
     tasks: Tasks = field(default_factory=Tasks)
