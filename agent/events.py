@@ -21,6 +21,8 @@ class RunCreated(Value):
     type: Literal["run_created"] = "run_created"
     task: Task
     parent_run: str = ""
+    context_blob: str = ""
+    """What the parent was asked and what came of it, as the models of this run are told; data, not instructions."""
     trace_id: str = ""
     span_id: str = ""
 
@@ -37,7 +39,7 @@ class CoRequesterAdded(Value):
 
     type: Literal["co_requester_added"] = "co_requester_added"
     principal: Principal
-    cause: Literal["follow_up", "file", "edit", "hand_back", "denial", "takeover"]
+    cause: Literal["follow_up", "file", "edit", "hand_back", "denial", "takeover", "parent"]
 
 
 class FollowUpReceived(Value):

@@ -60,7 +60,7 @@ class Planner:
             return
         tools = {worker: self._kit.registry.specs(worker) for worker in Worker}
         mend = _last_detail(state, "plan", -1, 0)
-        messages, submit = plan_request(state.task.text, await self._follow_ups(state), tools, mend=mend)
+        messages, submit = plan_request(state.task.text, await self._context(state), tools, mend=mend)
         request = ModelRequest(move.model, messages, (submit,), must_call_tool=True, max_tokens=PLAN_TOKENS)
         call = ev.ModelCallStarted(
             call="", purpose="plan", attempt=move.attempt, model=move.model, reserved_micro_usd=0
@@ -78,6 +78,7 @@ class Planner:
         messages = work_messages(
             planned.worker,
             task_text=state.task.text + (f"\n\nThe person added later:\n{follow_ups}" if follow_ups else ""),
+            context=await self._background(state),
             plan=[item.instruction for item in state.plan.steps],
             instruction=planned.instruction,
             expected=planned.expected,
@@ -105,7 +106,13 @@ class Planner:
             return
         actions = [_line(item) for item in state.actions.values()]
         shortfall = "" if is_complete(state) else _shortfall(state)
-        messages = answer_request(state.task.text, _steps_so_far(state), actions=actions, shortfall=shortfall)
+        messages = answer_request(
+            state.task.text,
+            _steps_so_far(state),
+            actions=actions,
+            shortfall=shortfall,
+            context=await self._background(state),
+        )
         request = ModelRequest(move.model, messages, max_tokens=ANSWER_TOKENS)
         call = ev.ModelCallStarted(
             call="", purpose="answer", attempt=move.attempt, model=move.model, reserved_micro_usd=0
@@ -214,6 +221,15 @@ class Planner:
 
     async def _follow_ups(self, state: RunState) -> str:
         return "\n".join([await self._kit.journal.blob(item) for item in state.follow_ups])
+
+    async def _background(self, state: RunState) -> str:
+        """What is known besides the task itself: the run that this one follows; empty when there is none."""
+        return await self._kit.journal.blob(state.context_blob) if state.context_blob else ""
+
+    async def _context(self, state: RunState) -> str:
+        follow_ups = await self._follow_ups(state)
+        added = f"The person added later:\n{follow_ups}" if follow_ups else ""
+        return "\n\n".join(part for part in (await self._background(state), added) if part)
 
     async def _turns(self, state: RunState, step: StepState) -> tuple[Turn, ...]:
         turns: list[Turn] = []

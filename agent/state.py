@@ -124,6 +124,7 @@ class RunState:
     epoch: int = 0
     task: Task | None = None
     parent_run: str = ""
+    context_blob: str = ""
     trace_id: str = ""
     span_id: str = ""
     status: RunStatus = RunStatus.QUEUED
@@ -255,6 +256,7 @@ def _step(state: RunState, event: ev.Event, at: float) -> RunState:  # noqa: C90
                 state,
                 task=event.task,
                 parent_run=event.parent_run,
+                context_blob=event.context_blob,
                 trace_id=event.trace_id,
                 span_id=event.span_id,
                 created_at=at,

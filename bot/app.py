@@ -389,6 +389,7 @@ class _Builder:
                 per_person=settings.runs_an_hour,
                 everybody=settings.runs_an_hour_global,
                 at_once=settings.runs_at_once,
+                follow_ups=settings.follow_ups_an_hour,
             ),
             redact=self.redact,
             links=renderer.waits_at,

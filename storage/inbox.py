@@ -10,7 +10,8 @@ from agent.events import FollowUpReceived, RunCreated
 from agent.ports import Ids
 from storage.database import Database, Tx
 from storage.journal import append, keep_blobs
-from storage.quotas import Quotas, check_quotas
+from storage.parentage import context_of, inherited
+from storage.quotas import Quotas, check_follow_ups, check_quotas
 from storage.working import Working
 
 
@@ -51,7 +52,6 @@ class Inbox:
         StorageUnavailable.
         """
         run = self._ids.new("run")
-        created = RunCreated(task=task, parent_run=parent_run, trace_id=trace_id, span_id=span_id)
 
         def write(tx: Tx) -> Accepted | Duplicate | QuotaExceeded:
             place = task.place
@@ -65,7 +65,13 @@ class Inbox:
             exceeded = check_quotas(tx.conn, task.principal.key, tx.now, quota) if quota else None
             if exceeded:
                 return exceeded
-            append(tx, run, (created,))
+            context = context_of(tx, parent_run) if parent_run else ""
+            digest = content_hash(context) if context else ""
+            keep_blobs(tx, {digest: context} if context else {})
+            created = RunCreated(
+                task=task, parent_run=parent_run, context_blob=digest, trace_id=trace_id, span_id=span_id
+            )
+            append(tx, run, (created, *(inherited(tx, parent_run, task.principal) if context else ())))
             return Accepted(run)
 
         result = await self._db.write(write)
@@ -77,23 +83,30 @@ class Inbox:
         """Whether this key came before; from now on it has. For commands and clicks, which carry no task."""
         return await self._db.write(lambda tx: not _first_time(tx, key))
 
-    async def follow_up(self, run: str, principal: Principal, text: str, *, key: str = "") -> bool:
+    async def follow_up(
+        self, run: str, principal: Principal, text: str, *, key: str = "", quota: Quotas | None = None
+    ) -> bool:
         """Add a person's words to a running task; they cannot decide on it from then on.
 
         False when the run is over (a new run takes the words) or the delivery came before. `text` is already redacted.
-        Raises UnknownRun or StorageUnavailable.
+        Raises QuotaExceeded (the key is kept, as in `accept`), UnknownRun or StorageUnavailable.
         """
         digest = content_hash(text)
 
-        def write(tx: Tx) -> bool:
+        def write(tx: Tx) -> bool | QuotaExceeded:
             work = Working.load(tx, run)
             if work.live.status.is_final or not _first_time(tx, key):
                 return False
+            if quota and (exceeded := check_follow_ups(tx, run, principal.key, quota)):
+                return exceeded
             keep_blobs(tx, {digest: text})
             append(tx, run, (FollowUpReceived(principal=principal, text_blob=digest),), work=work)
             return True
 
-        return await self._db.write(write)
+        result = await self._db.write(write)
+        if isinstance(result, QuotaExceeded):
+            raise result
+        return result
 
     async def forget(self, before: float) -> int:
         """Drop keys older than a business time, which Slack cannot deliver again; returns how many."""

@@ -99,7 +99,7 @@ async def _run(services: Services, said: Said, principal: Principal, key: str) -
     text = services.redact(said.text)
     parent = services.queries.find_run_by_thread(principal.team, said.who.channel, said.thread_ts)
     if parent is not None and not parent.status.is_final:
-        if await services.inbox.follow_up(parent.id, principal, text, key=key):
+        if await services.inbox.follow_up(parent.id, principal, text, key=key, quota=services.quota):
             services.tasks.start(replies.react(services, said.who.channel, said.ts, "eyes"))
             return
         parent = services.queries.run(parent.id)
