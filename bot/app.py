@@ -45,6 +45,7 @@ from bot.listeners import register
 from bot.listeners.services import Services
 from bot.observability import Metrics, configure_tracing
 from bot.posting import Poster
+from bot.sessions import Sessions
 from bot.web import WebServer, serve
 from storage.control import Control
 from storage.database import Database
@@ -94,6 +95,7 @@ class App:
     deadlines: Deadlines | None = None
     delivery: Delivery | None = None
     link: SocketLink | None = None
+    sessions: Sessions | None = None
     services: Services | None = None
     wire: WireModel | None = None
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
@@ -141,6 +143,8 @@ class App:
             await self.runtime.close(GRACE_S)
         if self.delivery is not None:
             self.delivery.stop()
+        if self.sessions is not None:
+            self.sessions.stop()
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=2.0)
         for task in self.tasks:
@@ -363,6 +367,10 @@ class _Builder:
         db.subscribe("outbox", app.delivery.wake)
         app.tasks.append(asyncio.create_task(app.delivery.run(), name="delivery"))
 
+        app.sessions = Sessions(client, queries, self.clock)
+        db.subscribe("head", app.sessions.moved)
+        app.tasks.append(asyncio.create_task(app.sessions.run(), name="sessions"))
+
         async def sweep(limit: int) -> int:
             return await decisions.sweep(self.clock.now(), limit)
 
@@ -393,6 +401,7 @@ class _Builder:
             ),
             redact=self.redact,
             links=renderer.waits_at,
+            sessions_moved=app.sessions.asked,
             admins=frozenset(Principal.parse(key).user for key in policy.admins(installation.team)),
             prompts=runbooks.prompts[:4],
         )

@@ -95,8 +95,10 @@ async def session_stopped(services: Services, body: Body) -> BoltResponse | None
 async def _session_stopped(services: Services, who: Who, event_id: str) -> None:
     person = await _person(services, who)
     run = services.queries.find_run_by_thread(services.identity.home_team, who.channel, who.thread_ts)
-    if run is None or not await may_see(services, person, run):
-        return  # a session of no run, or of none that they may know of
+    if run is None:
+        return  # a session of no run
+    if not await may_see(services, person, run) and not person.refusal:
+        raise UnknownRun
     services.sessions_moved(run.id)  # whatever comes of it, Slack's own display must follow the run
     if is_in_charge(services, person, run):
         view = services.queries.run_view(run.id)
@@ -104,7 +106,7 @@ async def _session_stopped(services: Services, who: Who, event_id: str) -> None:
             await services.control.stop(run.id, by=person.principal.key, reason="Slack's stop button")
     elif not event_id or not await services.inbox.seen(f"event:{event_id}"):
         await replies.audit(services, "not_entitled", who, run.id, "stop")
-        raise NotEntitled(NOT_IN_CHARGE)
+        raise NotEntitled(person.refusal or NOT_IN_CHARGE)
 
 
 async def feedback(services: Services, click: Click, principal: Principal) -> None:
