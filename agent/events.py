@@ -10,7 +10,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from agent.domain import Action, ApprovalState, Intent, Outcome, Plan, Principal, Reason, RunStatus, Task, Tier, Value
+from agent.domain import (
+    Action,
+    ApprovalState,
+    AttachedFile,
+    Intent,
+    Outcome,
+    Plan,
+    Principal,
+    Reason,
+    RunStatus,
+    Task,
+    Tier,
+    Value,
+)
 
 Purpose = Literal["plan", "work", "answer"]
 
@@ -25,6 +38,15 @@ class RunCreated(Value):
     """What the parent was asked and what came of it, as the models of this run are told; data, not instructions."""
     trace_id: str = ""
     span_id: str = ""
+    files: int = 0
+    """How many attached files are on their way; nothing is planned before they have come."""
+
+
+class FilesAttached(Value):
+    """The files of one message are in the run's workspace, or cannot be."""
+
+    type: Literal["files_attached"] = "files_attached"
+    files: tuple[AttachedFile, ...]
 
 
 class RunStarted(Value):
@@ -340,6 +362,7 @@ class RunFinished(Value):
 
 Event = (
     RunCreated
+    | FilesAttached
     | RunStarted
     | CoRequesterAdded
     | FollowUpReceived

@@ -223,8 +223,9 @@ class Planner:
         return "\n".join([await self._kit.journal.blob(item) for item in state.follow_ups])
 
     async def _background(self, state: RunState) -> str:
-        """What is known besides the task itself: the run that this one follows; empty when there is none."""
-        return await self._kit.journal.blob(state.context_blob) if state.context_blob else ""
+        """What is known besides the task itself: the run that this one follows, and the files that came with it."""
+        parent = await self._kit.journal.blob(state.context_blob) if state.context_blob else ""
+        return "\n\n".join(part for part in (parent, _attached(state)) if part)
 
     async def _context(self, state: RunState) -> str:
         follow_ups = await self._follow_ups(state)
@@ -252,6 +253,17 @@ class Planner:
         said = item.feedback or item.summary
         output = json.loads(await self._kit.journal.blob(item.output_blob))["text"] if item.output_blob else ""
         return "\n".join(part for part in (f"Outcome: {item.outcome}.", said, str(output)) if part)
+
+
+def _attached(state: RunState) -> str:
+    """The files that people attached, one line each."""
+    lines = [
+        f"- {item.path} ({item.kind or 'of unknown type'}, {item.size:,} bytes)"
+        if item.path
+        else f"- {item.name} could not be taken: {item.why}"
+        for item in state.files
+    ]
+    return "Files that came with the task; read them in the workspace:\n" + "\n".join(lines) if lines else ""
 
 
 def _last_detail(state: RunState, purpose: ev.Purpose, step: int, turn: int) -> str:

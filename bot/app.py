@@ -31,22 +31,26 @@ from agent.telemetry import Telemetry
 from agent.tools.base import Database as NamedDatabase
 from agent.tools.base import ToolContext
 from agent.tools.registry import Registry, default_tools
+from agent.workspace import Workspace
 from bot.blocks.message import Look
 from bot.blocks.render import Renderer
+from bot.blocks.text import inline
 from bot.channels import Channels, find_channels
 from bot.checks import check_tokens, known_secrets, prepare_folders
 from bot.config import Settings
 from bot.deadlines import Deadlines
 from bot.delivery import Delivery
+from bot.fetching import Fetching
 from bot.identity import Identity
 from bot.keeper import Keeper
 from bot.link import Installation, SocketLink, preflight
-from bot.listeners import register
+from bot.listeners import register, replies
 from bot.listeners.services import Services
 from bot.observability import Metrics, configure_tracing
 from bot.posting import Poster
 from bot.sessions import Sessions
 from bot.web import WebServer, serve
+from storage.attachments import Attachments
 from storage.control import Control
 from storage.database import Database
 from storage.decisions import Decisions
@@ -96,6 +100,7 @@ class App:
     delivery: Delivery | None = None
     link: SocketLink | None = None
     sessions: Sessions | None = None
+    fetching: Fetching | None = None
     services: Services | None = None
     wire: WireModel | None = None
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
@@ -145,6 +150,8 @@ class App:
             self.delivery.stop()
         if self.sessions is not None:
             self.sessions.stop()
+        if self.fetching is not None:
+            self.fetching.stop()
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=2.0)
         for task in self.tasks:
@@ -371,6 +378,9 @@ class _Builder:
         db.subscribe("head", app.sessions.moved)
         app.tasks.append(asyncio.create_task(app.sessions.run(), name="sessions"))
 
+        app.fetching = self._fetching(app, client, queries)
+        app.tasks.append(asyncio.create_task(app.fetching.run(), name="files"))
+
         async def sweep(limit: int) -> int:
             return await decisions.sweep(self.clock.now(), limit)
 
@@ -402,6 +412,7 @@ class _Builder:
             redact=self.redact,
             links=renderer.waits_at,
             sessions_moved=app.sessions.asked,
+            files_owed=app.fetching.wake,
             admins=frozenset(Principal.parse(key).user for key in policy.admins(installation.team)),
             prompts=runbooks.prompts[:4],
         )
@@ -409,6 +420,28 @@ class _Builder:
         if not self.over_http:
             app.link = SocketLink(slack.bolt, settings.slack_app_token.get_secret_value(), client)
             await app.link.connect()
+
+    def _fetching(self, app: App, client: AsyncWebClient, queries: Queries) -> Fetching:
+        settings = self.settings
+        workspaces, project = (settings.data / "workspaces").resolve(), settings.project.resolve()
+
+        async def attach(run: str, name: str, data: bytes) -> str:
+            return await Workspace(workspaces / run, project).attach(name, data)
+
+        async def late(run: str, text: str) -> None:
+            line = queries.run(run)
+            if line is not None and app.services is not None:
+                await replies.say(app.services, line.channel, line.thread_ts, inline(text, 300))
+
+        return Fetching(
+            rows=Attachments(app.db),
+            client=client,
+            token=settings.slack_bot_token.get_secret_value(),
+            api_url=settings.slack_api_url,
+            attach=attach,
+            late=late,
+            clock=self.clock,
+        )
 
     def _bolt(self, client: AsyncWebClient) -> AsyncApp:
         # The listener persists before Slack is answered; else a crash in between would lose what was acked.

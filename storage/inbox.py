@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.domain import Principal, Task, content_hash
 from agent.errors import QuotaExceeded
-from agent.events import FollowUpReceived, RunCreated
+from agent.events import CoRequesterAdded, Event, FollowUpReceived, RunCreated
 from agent.ports import Ids
+from storage.attachments import Offered, owe
 from storage.database import Database, Tx
 from storage.journal import append, keep_blobs
 from storage.parentage import context_of, inherited
@@ -43,10 +45,13 @@ class Inbox:
         *,
         quota: Quotas | None = None,
         parent_run: str = "",
+        files: Sequence[Offered] = (),
         trace_id: str = "",
         span_id: str = "",
     ) -> Accepted | Duplicate:
-        """Write inbox key, task and run; an empty key (a terminal) is no delivery and never a duplicate.
+        """Write inbox key, task, run and the files that it is owed.
+
+        An empty key (a terminal) is no delivery and never a duplicate.
 
         Raises QuotaExceeded (the key is kept: the person was told, so a redelivery is not told again) or
         StorageUnavailable.
@@ -69,9 +74,16 @@ class Inbox:
             digest = content_hash(context) if context else ""
             keep_blobs(tx, {digest: context} if context else {})
             created = RunCreated(
-                task=task, parent_run=parent_run, context_blob=digest, trace_id=trace_id, span_id=span_id
+                task=task,
+                parent_run=parent_run,
+                context_blob=digest,
+                trace_id=trace_id,
+                span_id=span_id,
+                files=len(files),
             )
-            append(tx, run, (created, *(inherited(tx, parent_run, task.principal) if context else ())))
+            owe(tx, run, key, files)
+            others = inherited(tx, parent_run, task.principal) if context else ()
+            append(tx, run, (created, *others, *_uploaders(task.principal, files)))
             return Accepted(run)
 
         result = await self._db.write(write)
@@ -84,7 +96,14 @@ class Inbox:
         return await self._db.write(lambda tx: not _first_time(tx, key))
 
     async def follow_up(
-        self, run: str, principal: Principal, text: str, *, key: str = "", quota: Quotas | None = None
+        self,
+        run: str,
+        principal: Principal,
+        text: str,
+        *,
+        key: str = "",
+        quota: Quotas | None = None,
+        files: Sequence[Offered] = (),
     ) -> bool:
         """Add a person's words to a running task; they cannot decide on it from then on.
 
@@ -100,7 +119,9 @@ class Inbox:
             if quota and (exceeded := check_follow_ups(tx, run, principal.key, quota)):
                 return exceeded
             keep_blobs(tx, {digest: text})
-            append(tx, run, (FollowUpReceived(principal=principal, text_blob=digest),), work=work)
+            owe(tx, run, key, files)
+            said = FollowUpReceived(principal=principal, text_blob=digest)
+            append(tx, run, (said, *_uploaders(principal, files)), work=work)
             return True
 
         result = await self._db.write(write)
@@ -111,6 +132,12 @@ class Inbox:
     async def forget(self, before: float) -> int:
         """Drop keys older than a business time, which Slack cannot deliver again; returns how many."""
         return await self._db.write(lambda tx: tx.conn.execute("DELETE FROM inbox WHERE at < ?", (before,)).rowcount)
+
+
+def _uploaders(author: Principal, files: Sequence[Offered]) -> tuple[Event, ...]:
+    """Whose files come in are co-requesters from then on (invariant 5); the author is one already."""
+    users = dict.fromkeys(item.uploader for item in files if item.uploader and item.uploader != author.user)
+    return tuple(CoRequesterAdded(principal=Principal(team=author.team, user=user), cause="file") for user in users)
 
 
 _RUN_OF_MESSAGE = """SELECT run FROM tasks WHERE team = ? AND channel = ? AND message_ts = ? AND message_ts <> ''"""

@@ -31,6 +31,8 @@ def progress_message(view: RunView, look: Look, waits_at: tuple[str, ...] = (), 
     has_no_plan = is_final and not view.steps and bool(view.plan_failed)
     plan = "_No plan was made; the answer says why._" if has_no_plan else plan_lines(view)
     blocks: list[Block] = [section(head), section(plan)]
+    if files := files_line(view):
+        blocks.append(context(files))
     if waits_at and run.status is RunStatus.WAITING:
         links = ", ".join(f"<{url}|question {number}>" for number, url in enumerate(waits_at, start=1))
         blocks.append(section(f":key: It waits for people: {links}"))
@@ -60,6 +62,15 @@ def stop_button(run: str) -> Block:
         "style": "danger",
     }
     return {**button("Stop", STOP, run, style="danger"), "confirm": confirm}
+
+
+def files_line(view: RunView) -> str:
+    """What people attached, and what of it could not be taken; empty when there is nothing."""
+    if view.files_owed and not view.run.status.is_final:
+        return f":paperclip: fetching {count(view.files_owed, 'file')}"
+    taken = [inline(item.path, 120) for item in view.files if not item.why]
+    failed = [f"{inline(item.name, 80)} was not taken: {inline(item.why, 150)}" for item in view.files if item.why]
+    return f":paperclip: {' · '.join([*taken, *failed][:12])}" if taken or failed else ""
 
 
 def _channel(channel: str) -> str:

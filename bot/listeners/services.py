@@ -36,6 +36,10 @@ async def _no_watch(run: str) -> None:
     del run
 
 
+def _nothing() -> None:
+    """Nobody listens."""
+
+
 def _nobody(run: str) -> None:
     del run
 
@@ -122,6 +126,8 @@ class Services:
     """Takes known secrets and token shapes out of a person's words."""
     on_run: Callable[[str], Awaitable[None]] = _no_watch
     """Told of a run that was accepted; the journal's own signal wakes drivers anyway."""
+    files_owed: Callable[[], None] = _nothing
+    """Told that somebody attached files, which are to be fetched."""
     sessions_moved: Callable[[str], None] = _nobody
     """Told of a run whose session's status Slack has to be told anew."""
     tasks: Tasks = field(default_factory=Tasks)
