@@ -15,7 +15,18 @@ if TYPE_CHECKING:
 
 #: arguments that arrive as JSON text in a form or query
 _JSON: Final = frozenset(
-    {"blocks", "attachments", "metadata", "view", "prompts", "message", "loading_messages", "chunks"}
+    {
+        "blocks",
+        "attachments",
+        "metadata",
+        "view",
+        "prompts",
+        "message",
+        "loading_messages",
+        "chunks",
+        "files",
+        "outputs",
+    }
 )
 
 

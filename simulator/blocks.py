@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from simulator.errors import SlackError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -26,7 +28,10 @@ STATE: Final[Mapping[str, tuple[str, str]]] = {
     "users_select": ("selected_user", "initial_user"),
     "multi_users_select": ("selected_users", "initial_users"),
     "conversations_select": ("selected_conversation", "initial_conversation"),
+    "multi_conversations_select": ("selected_conversations", "initial_conversations"),
     "channels_select": ("selected_channel", "initial_channel"),
+    "multi_channels_select": ("selected_channels", "initial_channels"),
+    "multi_external_select": ("selected_options", "initial_options"),
     "datepicker": ("selected_date", "initial_date"),
     "timepicker": ("selected_time", "initial_time"),
     "datetimepicker": ("selected_date_time", "initial_date_time"),
@@ -85,6 +90,28 @@ def find(blocks: object, given: Json) -> tuple[Json, Json] | None:
     return next(iter(same_value or found), None)
 
 
+def chosen(element: Json, given: Json) -> Json:
+    """Return what a person did with an element, with options named by value looked up. Raises `no_such_option`."""
+    kinds = {"static_select", "multi_static_select", "radio_buttons", "checkboxes", "overflow"}
+    if element.get("type") not in kinds:
+        return given
+    groups = [element, *dicts(element.get("option_groups"))]
+    options = {option.get("value"): option for group in groups for option in dicts(group.get("options"))}
+
+    def option(value: Any) -> Json:  # noqa: ANN401  an option, or its value
+        wanted: Any = value.get("value") if isinstance(value, dict) else value  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  any JSON
+        if wanted not in options:
+            raise SlackError("no_such_option")
+        return options[wanted]
+
+    known = dict(given)
+    if known.get("selected_option") is not None:
+        known["selected_option"] = option(known["selected_option"])
+    if isinstance(known.get("selected_options"), list):
+        known["selected_options"] = [option(item) for item in known["selected_options"]]
+    return known
+
+
 def as_dict(value: object) -> Json:
     """Return the object, or an empty one if it is something else."""
     return cast("Json", value) if isinstance(value, dict) else {}
@@ -100,7 +127,7 @@ def state_of(blocks: object, before: Json | None = None) -> Json:
         held, initial = STATE[kind]
         block_id, action_id = block["block_id"], element["action_id"]
         kept = as_dict(as_dict(as_dict(before).get(block_id)).get(action_id))
-        empty: Any = [] if held.endswith(("options", "users")) else None
+        empty: Any = [] if held.endswith(("options", "users", "conversations", "channels")) else None
         entry: Json = kept or {"type": kind, held: element.get(initial, empty)}
         values.setdefault(block_id, {})[action_id] = entry
     return values

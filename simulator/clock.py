@@ -56,6 +56,10 @@ class Timing:
     response_url: float = 1800.0
     #: how often a response_url may be used
     response_url_uses: int = 5
+    #: seconds a streamed message takes more
+    stream: float = 300.0
+    #: seconds the status of an assistant thread shows
+    status: float = 120.0
 
 
 class Ids:

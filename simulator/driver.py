@@ -2,74 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any, Self, cast
+import base64
+from typing import TYPE_CHECKING, cast
 
-import aiohttp
-
-from simulator.errors import SimulatorError, WaitTimedOut
-from simulator.hub import EVERYONE
+from simulator.errors import SimulatorError
+from simulator.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from simulator.people import Json
 
-    Predicate = Callable[[Json], bool]
 
-#: seconds to wait for something unless told otherwise
-PATIENCE = 10.0
-
-
-def _any(_item: Json) -> bool:
-    return True
-
-
-class Driver:
+class Driver(Watcher):
     """Acts as anyone and watches everyone; use it as an async context manager."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url.rstrip("/")
-        self._session: aiohttp.ClientSession | None = None
-        self._ws: aiohttp.ClientWebSocketResponse | None = None
-        self._reader: asyncio.Task[None] | None = None
-        self._changed = asyncio.Condition()
-        #: messages as they stand, by channel and ts
-        self.messages: dict[tuple[str, str], Json] = {}
-        #: ephemeral messages as they stand, by channel and ts, with whom they are for
-        self.ephemerals: dict[tuple[str, str], tuple[str, Json]] = {}
-        #: open views by person, topmost last
-        self.views: dict[str, list[Json]] = {}
-        #: every push seen, oldest first
-        self.pushes: list[Json] = []
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession()
-        self._ws = await self._session.ws_connect(f"{self._url}/_sim/ws", params={"as": EVERYONE})
-        state = await self._get("state", **{"as": EVERYONE})
-        for channel in cast("list[Json]", state["channels"]):
-            for message in await self.history(channel["id"]):
-                await self._load(channel["id"], message)
-        self._reader = asyncio.get_running_loop().create_task(self._read(self._ws))
-        return self
-
-    async def _load(self, channel: str, message: Json) -> None:
-        if message.get("ephemeral"):
-            return
-        self.messages[channel, message["ts"]] = message
-        if message.get("reply_count"):
-            for reply in await self.history(channel, thread_ts=message["ts"]):
-                if not reply.get("ephemeral"):
-                    self.messages[channel, reply["ts"]] = reply
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
-        if self._ws is not None:
-            await self._ws.close()
-        if self._session is not None:
-            await self._session.close()
 
     async def post(self, user: str, channel: str, text: str, *, thread_ts: str | None = None) -> str:
         """Post as a person and return the message's ts. Raises SimulatorError when refused."""
@@ -112,143 +56,103 @@ class Driver:
         async with self._open.delete(f"{self._url}/_sim/fault") as answer:
             await answer.read()
 
-    async def log(self, after: int = 0) -> list[Json]:
-        """Return what went over the wire."""
-        return cast("list[Json]", (await self._get("log", after=str(after)))["entries"])
-
-    async def history(self, channel: str, *, user: str = EVERYONE, thread_ts: str | None = None) -> list[Json]:
-        """Return what a person sees in a channel or thread, oldest first."""
-        thread = {"thread_ts": thread_ts} if thread_ts else {}
-        answer = await self._get("history", **{"as": user, "channel": channel}, **thread)
-        return cast("list[Json]", answer["messages"])
-
-    async def call(self, name: str, body: Json) -> Json:
-        """Post to the control API and return its answer."""
-        async with self._open.post(f"{self._url}/_sim/{name}", json=body) as answer:
-            return cast("Json", await answer.json())
-
-    async def wait_for_message(
+    async def attach(
         self,
+        user: str,
         channel: str,
-        predicate: Predicate = _any,
+        name: str,
+        content: str | bytes,
         *,
+        text: str = "",
         thread_ts: str | None = None,
-        timeout: float = PATIENCE,  # noqa: ASYNC109  the wait is on our own condition, and the caller names its patience
+        **lies: object,
     ) -> Json:
-        """Return the first message, as it stands now or comes to stand, that satisfies the predicate."""
+        """Post a message with a file and return it; `lies` replace fields of the file object, such as `size`."""
+        return await self.attach_all(user, channel, [(name, content)], text=text, thread_ts=thread_ts, **lies)
 
-        def look() -> Json | None:
-            for (where, _), message in self.messages.items():
-                in_thread = thread_ts is None or message.get("thread_ts") == thread_ts
-                if where == channel and in_thread and predicate(message):
-                    return message
-            return None
-
-        return await self._wait(look, timeout, f"a message in {channel}")
-
-    async def wait_for_ephemeral(
+    async def attach_all(
         self,
         user: str,
-        predicate: Predicate = _any,
+        channel: str,
+        files: list[tuple[str, str | bytes]],
         *,
-        timeout: float = PATIENCE,  # noqa: ASYNC109  as above
+        text: str = "",
+        thread_ts: str | None = None,
+        **lies: object,
     ) -> Json:
-        """Return the first ephemeral message to a person that satisfies the predicate."""
+        """Post a message with several files and return it. Raises SimulatorError when refused."""
+        given = [
+            {"name": name, "data": base64.b64encode(data.encode() if isinstance(data, str) else data).decode()} | lies
+            for name, data in files
+        ]
+        body: Json = {"as": user, "channel": channel, "text": text, "thread_ts": thread_ts, "files": given}
+        ts = str(self._granted(await self.call("post", body))["ts"])
+        return await self.wait_for_message(channel, lambda message: message["ts"] == ts)
 
-        def look() -> Json | None:
-            return next((m for to, m in self.ephemerals.values() if to == user and predicate(m)), None)
+    async def shortcut(self, user: str, callback_id: str) -> Json:
+        """Use a global shortcut and return the outcome after the acknowledgement."""
+        return await self.call("shortcut", {"as": user, "callback_id": callback_id})
 
-        return await self._wait(look, timeout, f"an ephemeral message to {user}")
+    async def message_shortcut(self, user: str, channel: str, ts: str, callback_id: str) -> Json:
+        """Use a shortcut in the menu of a message and return the outcome after the acknowledgement."""
+        return await self.call("shortcut", {"as": user, "callback_id": callback_id, "channel": channel, "ts": ts})
 
-    async def wait_for_view(
-        self,
-        user: str,
-        predicate: Predicate = _any,
-        *,
-        timeout: float = PATIENCE,  # noqa: ASYNC109  as above
-    ) -> Json:
-        """Return the person's topmost open modal once it satisfies the predicate."""
+    async def run_function(self, user: str, callback_id: str, inputs: Json) -> str:
+        """Run one of the app's functions as a workflow's step and return its execution's id. Raises SimulatorError."""
+        body: Json = {"as": user, "callback_id": callback_id, "inputs": inputs}
+        return str(self._granted(await self.call("run_function", body))["function_execution_id"])
 
-        def look() -> Json | None:
-            stack = self.views.get(user, [])
-            return stack[-1] if stack and predicate(stack[-1]) else None
+    async def feedback(self, user: str, channel: str, ts: str, action_id: str, value: str) -> Json:
+        """Press one of two feedback buttons, named by its value, and return the outcome."""
+        return await self.click(user, channel, ts, action_id, value)
 
-        return await self._wait(look, timeout, f"a modal of {user}")
+    async def stop_session(self, user: str, channel: str, thread_ts: str) -> list[str]:
+        """Press Slack's own Stop button and return the streamed messages that it broke off. Raises SimulatorError."""
+        answer = await self.call("stop_session", {"as": user, "channel": channel, "thread_ts": thread_ts})
+        return cast("list[str]", self._granted(answer)["streaming_message_ts"])
 
-    async def wait_for_push(
-        self,
-        predicate: Predicate,
-        *,
-        after: int = 0,
-        timeout: float = PATIENCE,  # noqa: ASYNC109  as above
-    ) -> Json:
-        """Return the first push, numbered from `after`, that satisfies the predicate: statuses, toasts, the link."""
+    async def open_home(self, user: str, *, tab: str = "home", viewing: str | None = None) -> Json | None:
+        """Open the app's Home (or, with `tab="messages"`, its messages) and return the view published so far."""
+        answer = self._granted(await self.call("home", {"as": user, "tab": tab, "viewing": viewing}))
+        return cast("Json | None", answer["view"])
 
-        def look() -> Json | None:
-            return next((push for push in self.pushes[after:] if predicate(push)), None)
+    async def home(self, user: str) -> Json | None:
+        """Return the view published as a person's Home, or None."""
+        return cast("Json | None", (await self._get("home", **{"as": user}))["view"])
 
-        return await self._wait(look, timeout, "a push")
+    async def click_in_home(self, user: str, action_id: str, value: str | None = None, **more: object) -> Json:
+        """Use an element of the person's Home and return the outcome. Raises SimulatorError without a Home."""
+        view = await self.home(user)
+        if view is None:
+            raise SimulatorError(f"Nothing is published as the home of {user}.")
+        given = more if value is None else {"value": value} | more
+        return await self.click_in_view(user, view["id"], action_id, **given)
 
-    @property
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            raise SimulatorError("The driver is used as `async with Driver(url) as driver:`.")
-        return self._session
+    async def look_at(self, user: str, channel: str | None) -> Json:
+        """Change what a person has before them while the app's agent view is open; None is nothing."""
+        return await self.call("look_at", {"as": user, "channel": channel})
 
-    async def _get(self, name: str, **query: str) -> Json:
-        async with self._open.get(f"{self._url}/_sim/{name}", params=query) as answer:
-            return cast("Json", await answer.json())
+    async def streams(self, channel: str | None = None) -> list[Json]:
+        """Return streamed messages: `ts`, `state`, `text`, `tasks`, `plan_title`, `chunks`, `recipient`."""
+        return cast("list[Json]", (await self._get("streams", **({"channel": channel} if channel else {})))["streams"])
 
-    async def _wait(self, look: Callable[[], Json | None], seconds: float, what: str) -> Json:
-        found: list[Json] = []
+    async def expire_streams(self) -> list[str]:
+        """End every running stream as Slack does after five minutes, and return the messages' ts."""
+        return cast("list[str]", (await self.call("expire_streams", {}))["expired"])
 
-        def seen() -> bool:
-            item = look()
-            found[:] = [] if item is None else [item]
-            return item is not None
+    async def session(self, channel: str, thread_ts: str) -> Json:
+        """Return a thread's `status` words, `loading_messages` and agent `session` (None, or its status and title)."""
+        return await self._get("session", channel=channel, thread_ts=thread_ts)
 
-        async with self._changed:
-            try:
-                await asyncio.wait_for(self._changed.wait_for(seen), seconds)
-            except TimeoutError:
-                raise WaitTimedOut(f"{what} did not come within {seconds:g} s; seen: {self._summary()}") from None
-        return found[0]
+    async def group(self, handle: str, **changes: object) -> Json:
+        """Make or change a user group: `users`, `name`, `disabled`; return it. Raises SimulatorError."""
+        return cast("Json", self._granted(await self.call("group", {"handle": handle} | changes))["group"])
 
-    def _summary(self) -> list[str]:
-        texts = [f"{where}: {m.get('text', '')[:80]}" for (where, _), m in self.messages.items()]
-        return texts[-5:] + [f"{p['type']} {p.get('text', '')}" for p in self.pushes[-5:]]
+    async def rates(self, *, enabled: bool) -> None:
+        """Switch Slack's rate limits on or off."""
+        await self.call("rates", {"enabled": enabled})
 
-    async def _read(self, ws: aiohttp.ClientWebSocketResponse) -> None:
-        async for frame in ws:
-            if frame.type is not aiohttp.WSMsgType.TEXT:
-                continue
-            push: Any = frame.json()
-            async with self._changed:
-                self._apply(cast("Json", push))
-                self._changed.notify_all()
-
-    def _apply(self, push: Json) -> None:
-        self.pushes.append(push)
-        kind = push["type"]
-        if kind in {"message", "message_changed"} and not push["message"].get("ephemeral"):
-            message = push["message"]
-            self.messages[message["channel"], message["ts"]] = message
-        elif kind in {"ephemeral", "message_changed"}:
-            message = push["message"]
-            self.ephemerals[message["channel"], message["ts"]] = (push["to"][0], message)
-        elif kind == "message_deleted":
-            self.messages.pop((push["channel"], push["ts"]), None)
-            self.ephemerals.pop((push["channel"], push["ts"]), None)
-        elif kind.startswith("view_"):
-            self._apply_view(push)
-
-    def _apply_view(self, push: Json) -> None:
-        stack = self.views.setdefault(push["to"][0], [])
-        if push["type"] == "view_opened":
-            stack[:] = [push["view"]]
-        elif push["type"] == "view_pushed":
-            stack.append(push["view"])
-        elif push["type"] == "view_updated":
-            stack[:] = [push["view"] if view["id"] == push["view"]["id"] else view for view in stack]
-        else:
-            stack[:] = [view for view in stack if view["id"] != push["view_id"]]
+    def _granted(self, answer: Json) -> Json:
+        if not answer["ok"]:
+            raise SimulatorError(f"{answer['error']} {answer.get('known') or ''}".strip())
+        return answer

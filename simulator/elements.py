@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from simulator.blocks import dicts
+from simulator.blocks import as_dict, dicts
 
 if TYPE_CHECKING:
     from simulator.people import Json
@@ -119,6 +119,22 @@ def _text_input(shape: Json, where: str, problem: Problems) -> None:
     _length(shape, "initial_value", 3000, where, problem)
 
 
+def _feedback(shape: Json, where: str, problem: Problems) -> None:
+    for key in ("positive_button", "negative_button"):
+        side = as_dict(shape.get(key))
+        check_text(side.get("text"), 75, plain=True, at=f"{where}{key}/text", problem=problem)
+        if not side.get("value"):
+            problem(f"{where}{key}/value", "must be more than 0 characters")
+        _length(side, "value", 2000, f"{where}{key}/", problem)
+
+
+def _icon_button(shape: Json, where: str, problem: Problems) -> None:
+    check_text(shape.get("text"), 75, plain=True, at=f"{where}text", problem=problem)
+    _length(shape, "value", 2000, where, problem)
+    if not shape.get("icon"):
+        problem(f"{where}icon", "missing required field: icon")
+
+
 def _free(_shape: Json, _where: str, _problem: Problems) -> None:
     """Let an element through that has no limits of its own."""
 
@@ -132,6 +148,8 @@ ELEMENTS: Final[Mapping[str, Callable[[Json, str, Problems], None]]] = {
     "checkboxes": _few_options,
     "overflow": _overflow,
     "plain_text_input": _text_input,
+    "feedback_buttons": _feedback,
+    "icon_button": _icon_button,
     **dict.fromkeys(
         (
             "number_input",
@@ -150,8 +168,6 @@ ELEMENTS: Final[Mapping[str, Callable[[Json, str, Problems], None]]] = {
             "datepicker",
             "timepicker",
             "datetimepicker",
-            "feedback_buttons",
-            "icon_button",
             "workflow_button",
         ),
         _free,

@@ -14,7 +14,20 @@ if TYPE_CHECKING:
     from simulator.workspace import Channel, Workspace
 
 #: the events that an agent app subscribes to
-SUBSCRIPTIONS: Final = frozenset({"app_mention", "message", "app_home_opened", "agent_session_stopped"})
+SUBSCRIPTIONS: Final = frozenset(
+    {
+        "agent_session_stopped",
+        "app_context_changed",
+        "app_home_opened",
+        "app_mention",
+        "message",
+        "subteam_created",
+        "subteam_members_changed",
+        "subteam_updated",
+    }
+)
+#: events that come without a subscription
+_ALWAYS: Final = frozenset({"function_executed"})
 
 
 class Events:
@@ -38,7 +51,7 @@ class Events:
     def emit(self, event: Json, channel: Channel | None = None) -> None:
         """Send an event, if it is subscribed to and the bot is in the channel."""
         bot = self._workspace.app.user_id
-        if event["type"] not in self.subscriptions or (channel is not None and bot not in channel.members):
+        if event["type"] not in self.subscriptions | _ALWAYS or (channel is not None and bot not in channel.members):
             return
         self._delivery.event(self._envelope(copy.deepcopy(event), channel))
 

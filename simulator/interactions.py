@@ -7,7 +7,7 @@ import copy
 from typing import TYPE_CHECKING, cast
 
 from simulator import payloads
-from simulator.blocks import dicts, entered, find, missing, shown, state_of
+from simulator.blocks import chosen, dicts, entered, find, missing, shown, state_of
 from simulator.errors import NotAcked, SlackError
 from simulator.limits import check_message, check_view
 
@@ -52,6 +52,8 @@ class Interactions:
             message = self._services.workspace.message(channel, ts)
         blocks = shown(message)
         block, element = self._element(blocks, given)
+        self._may_use(person, element)
+        given = chosen(element, given)
         values = entered(blocks, given.get("values"), state_of(blocks))
         one = payloads.action(block, element, given, self._services.workspace.next_ts())
         payload = payloads.message_action(self._services, person, channel, message, one_action=one, state=values)
@@ -60,13 +62,26 @@ class Interactions:
     async def view_action(self, person: Person, view: Json, given: Json) -> Json:
         """Use an element of a view. Raises SlackError `no_such_action`."""
         block, element = self._element(view["blocks"], given)
+        given = chosen(element, given)
         view["state"]["values"] = entered(view["blocks"], given.get("values"), view["state"]["values"])
-        chosen = {key: given[key] for key in given if key not in {"as", "view_id", "block_id", "action_id", "values"}}
-        if chosen:
-            own = {block["block_id"]: {element["action_id"]: {"type": element["type"]} | chosen}}
+        entry = {key: given[key] for key in given if key not in {"as", "view_id", "block_id", "action_id", "values"}}
+        if entry:
+            own = {block["block_id"]: {element["action_id"]: {"type": element["type"]} | entry}}
             view["state"]["values"] = entered(view["blocks"], own, view["state"]["values"])
         one = payloads.action(block, element, given, self._services.workspace.next_ts())
         return await self._acted(person, payloads.view_action(self._services, person, view, one))
+
+    async def shortcut(self, person: Person, callback_id: str, channel: Channel | None, ts: str) -> Json:
+        """Use a shortcut, on a message when a channel is given. Raises SlackError `invalid_shortcut`."""
+        kind = "global" if channel is None else "message"
+        known = [s for s in self._services.workspace.shortcuts if s.callback_id == callback_id and s.type == kind]
+        if not known:
+            raise SlackError("invalid_shortcut", known=[s.callback_id for s in self._services.workspace.shortcuts])
+        if channel is None:
+            return await self._acted(person, payloads.shortcut(self._services, person, callback_id))
+        message = self._services.workspace.message(channel, ts)
+        payload = payloads.message_shortcut(self._services, person, callback_id, channel, message)
+        return await self._acted(person, payload)
 
     async def submit(self, person: Person, view: Json, values: object) -> Json:
         """Send a modal; the answer closes, changes, replaces it, or says what is wrong."""
@@ -170,6 +185,11 @@ class Interactions:
         if found is None:
             raise SlackError("no_such_action")
         return found
+
+    def _may_use(self, person: Person, element: Json) -> None:
+        only = element.get("visible_to_user_ids")
+        if only and person.id not in only:
+            raise SlackError("no_such_action")
 
     def _toast(self, person: Person, text: str) -> None:
         self._services.hub.tell([person.id], {"type": "toast", "text": text, "level": "error"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from simulator import limits_agent
 from simulator.blocks import as_dict, dicts
 from simulator.elements import check_element, check_text
 from simulator.errors import SlackError
@@ -222,20 +223,30 @@ def _count(items: object, most: int, at: str, problem: Problems) -> None:
         problem(at, f"no more than {most} items allowed")
 
 
+def _child(block: Json, problem: Problems) -> None:
+    kind = block.get("type")
+    check = _BLOCKS.get(kind) if isinstance(kind, str) else None
+    if check is None:
+        problem("type", f"unsupported type: {kind}")
+    else:
+        check(block, problem)
+
+
 _BLOCKS: Final[Mapping[str, Callable[[Json, Problems], None]]] = {
+    **limits_agent.CHECKS,
+    "container": limits_agent.container(_child),
     "section": _section,
     "header": _header,
     "divider": _free,
     "image": _image,
     "context": _context,
     "actions": _actions,
-    "context_actions": _actions,
     "input": _input,
     "markdown": _markdown,
     "rich_text": _rich_text,
     "table": _table,
     **dict.fromkeys(
-        ("alert", "card", "carousel", "container", "file", "plan", "task_card", "video", "call"),
+        ("carousel", "file", "video", "call"),
         _free,
     ),
 }

@@ -1,19 +1,15 @@
-"""Web API: who and where we are, users and groups, assistant threads and agent sessions."""
+"""Web API: who and where we are, users and groups."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from simulator.arguments import channel_of, flag, page, text
-from simulator.blocks import dicts
+from simulator.arguments import flag, page, text
 from simulator.errors import SlackError
 
 if TYPE_CHECKING:
     from simulator.people import Json
     from simulator.services import Services
-
-SESSION_STATUS: Final = {"processing": "is working…", "active": "", "suspended": "is waiting for people", "closed": ""}
-PROMPTS: Final = 4
 
 
 async def api_test(_services: Services, args: Json) -> Json:
@@ -55,9 +51,11 @@ async def list_users(services: Services, args: Json) -> Json:
 
 
 async def list_groups(services: Services, args: Json) -> Json:
-    """List the user groups."""
+    """List the user groups, disabled ones only if asked for."""
     groups: list[Json] = []
     for group in services.workspace.usergroups.values():
+        if group["date_delete"] and not flag(args, "include_disabled"):
+            continue
         users = {"users": group["users"]} if flag(args, "include_users") else {}
         groups.append({key: value for key, value in group.items() if key != "users"} | users)
     return {"usergroups": groups}
@@ -66,7 +64,7 @@ async def list_groups(services: Services, args: Json) -> Json:
 async def group_users(services: Services, args: Json) -> Json:
     """List who is in a user group."""
     group = services.workspace.usergroups.get(text(args, "usergroup"))
-    if group is None:
+    if group is None or (group["date_delete"] and not flag(args, "include_disabled")):
         raise SlackError("no_such_subteam")
     return {"users": list(group["users"])}
 
@@ -86,48 +84,6 @@ async def team_info(services: Services, _args: Json) -> Json:
     return {"team": {"id": team.id, "name": team.name, "domain": team.domain}}
 
 
-async def set_status(services: Services, args: Json) -> Json:
-    """Show what the app is doing in a thread."""
-    channel = channel_of(services.workspace, args, "channel_id")
-    thread = services.workspace.thread(channel, text(args, "thread_ts"))
-    services.posting.status(channel, thread[0]["ts"], text(args, "status"))
-    return {}
-
-
-async def set_title(services: Services, args: Json) -> Json:
-    """Name a thread."""
-    channel = channel_of(services.workspace, args, "channel_id")
-    services.workspace.thread(channel, text(args, "thread_ts"))
-    return {}
-
-
-async def set_prompts(services: Services, args: Json) -> Json:
-    """Offer prompts in the direct message with the app."""
-    channel_of(services.workspace, args, "channel_id")
-    given: object = args.get("prompts")
-    prompts = dicts(given)
-    whole = all(p.get("title") and p.get("message") for p in prompts) and prompts == given
-    if not 1 <= len(prompts) <= PROMPTS or not whole:
-        raise SlackError("invalid_arguments")
-    services.workspace.prompts = [{"title": str(p["title"]), "message": str(p["message"])} for p in prompts]
-    services.hub.tell_all({"type": "channels"})
-    return {}
-
-
-async def set_session(services: Services, args: Json) -> Json:
-    """Set the state of an agent session, which the thread shows."""
-    channel = channel_of(services.workspace, args, "channel_id")
-    status = text(args, "status")
-    if status not in SESSION_STATUS:
-        raise SlackError("invalid_arguments")
-    thread_ts = text(args, "thread_ts")
-    if thread_ts:
-        thread_ts = services.workspace.thread(channel, thread_ts)[0]["ts"]
-    services.sessions[channel.id, thread_ts] = {"status": status, "title": args.get("title")}
-    services.posting.session(channel, thread_ts, SESSION_STATUS[status])
-    return {"session": {"channel_id": channel.id, "thread_ts": thread_ts, "status": status}}
-
-
 METHODS = {
     "api.test": api_test,
     "auth.test": auth_test,
@@ -138,8 +94,4 @@ METHODS = {
     "usergroups.users.list": group_users,
     "bots.info": bot_info,
     "team.info": team_info,
-    "assistant.threads.setStatus": set_status,
-    "assistant.threads.setTitle": set_title,
-    "assistant.threads.setSuggestedPrompts": set_prompts,
-    "agents.sessions.setStatus": set_session,
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Final
 
-from simulator.blocks import STATE, shown, state_of
+from simulator.blocks import STATE, as_dict, shown, state_of
+from simulator.errors import SlackError
 
 if TYPE_CHECKING:
     from simulator.people import Json, Person
@@ -62,12 +63,23 @@ def response_url(services: Services, person: Person, channel: Channel, message: 
 
 def action(block: Json, element: Json, given: Json, action_ts: str) -> Json:
     """Return one entry of `actions`: the element, and what the person chose."""
+    if element.get("type") == "feedback_buttons":
+        return _feedback(block, element, given, action_ts)
     shape: Json = {key: element[key] for key in ("type", "action_id", "text", "value", "style") if key in element}
     chosen = {key: value for key, value in given.items() if key in _ENTERED and value is not None}
-    if element.get("type") == "button":
+    if element.get("type") in {"button", "icon_button"}:
         chosen.pop("value", None)
     shape |= chosen
     return shape | {"block_id": block["block_id"], "action_ts": action_ts}
+
+
+def _feedback(block: Json, element: Json, given: Json, action_ts: str) -> Json:
+    sides = [as_dict(element.get("positive_button")), as_dict(element.get("negative_button"))]
+    pressed = next((side for side in sides if side.get("value") == given.get("value")), None)
+    if pressed is None:
+        raise SlackError("no_such_action")
+    shape: Json = {"type": "feedback_buttons", "action_id": element["action_id"], "block_id": block["block_id"]}
+    return shape | {"value": pressed["value"], "text": pressed.get("text"), "action_ts": action_ts}
 
 
 def message_action(
@@ -95,6 +107,29 @@ def message_action(
         "state": {"values": values},
         "response_url": response_url(services, person, channel, message),
         "actions": [one_action],
+    }
+
+
+def shortcut(services: Services, person: Person, callback_id: str) -> Json:
+    """Return `shortcut`, of a global shortcut."""
+    return base(services, person, "shortcut") | {
+        "callback_id": callback_id,
+        "trigger_id": services.rights.trigger(person.id),
+        "action_ts": services.workspace.next_ts(),
+    }
+
+
+def message_shortcut(services: Services, person: Person, callback_id: str, channel: Channel, message: Json) -> Json:
+    """Return `message_action`, of a shortcut in the menu of a message."""
+    seen = {key: value for key, value in copy.deepcopy(message).items() if key != "channel"}
+    return base(services, person, "message_action") | {
+        "callback_id": callback_id,
+        "trigger_id": services.rights.trigger(person.id),
+        "action_ts": services.workspace.next_ts(),
+        "message_ts": message["ts"],
+        "channel": {"id": channel.id, "name": "directmessage" if channel.is_im else channel.name},
+        "message": seen,
+        "response_url": response_url(services, person, channel, message),
     }
 
 

@@ -32,7 +32,7 @@ class App:
     verification_token: str = "simulator-verification"  # noqa: S105  as above
     scopes: str = (
         "app_mentions:read,assistant:write,chat:write,commands,channels:history,channels:read,groups:history,"
-        "groups:read,im:history,im:read,im:write,reactions:write,users:read,usergroups:read"
+        "groups:read,im:history,im:read,im:write,reactions:write,users:read,usergroups:read,files:read,files:write"
     )
 
 
@@ -43,6 +43,40 @@ class Command:
     command: str
     description: str
     usage_hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """A shortcut of the app's manifest: `global`, or `message` in the menu of a message."""
+
+    callback_id: str
+    name: str
+    type: Literal["global", "message"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """An input or output of a function; `type` is `string`, `slack#/types/user_id` and the like."""
+
+    name: str
+    title: str
+    type: str = "string"
+    is_required: bool = False
+
+    def as_slack(self) -> Json:
+        """Return the parameter as it stands in an event."""
+        return {"type": self.type, "name": self.name, "title": self.title, "is_required": self.is_required}
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of the app's manifest, which Workflow Builder offers as a step."""
+
+    callback_id: str
+    title: str
+    description: str = ""
+    inputs: tuple[Parameter, ...] = ()
+    outputs: tuple[Parameter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,4 +152,25 @@ PEOPLE: tuple[Person, ...] = (
 )
 COMMANDS: tuple[Command, ...] = (
     Command("/agent", "Ask Second Key about its work", "status [run] | runs | stop <run> | help"),
+)
+SHORTCUTS: tuple[Shortcut, ...] = (
+    Shortcut("ask_about_message", "Ask the agent about this", "message"),
+    Shortcut("give_task", "Give the agent a task", "global"),
+)
+FUNCTIONS: tuple[Function, ...] = (
+    Function(
+        "run_agent_task",
+        "Run an agent task",
+        "Gives a task to the agent and waits for its answer",
+        inputs=(
+            Parameter("task", "Task", is_required=True),
+            Parameter("channel", "Channel", "slack#/types/channel_id", is_required=True),
+            Parameter("user", "Who asks", "slack#/types/user_id", is_required=True),
+        ),
+        outputs=(
+            Parameter("answer", "Answer", is_required=True),
+            Parameter("status", "Status", is_required=True),
+            Parameter("run_id", "Run", is_required=True),
+        ),
+    ),
 )

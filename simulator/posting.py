@@ -14,21 +14,23 @@ if TYPE_CHECKING:
     from simulator.events import Events
     from simulator.hub import Hub
     from simulator.people import Json
+    from simulator.sessions import Sessions
+    from simulator.streams import Streams
     from simulator.workspace import Channel, Workspace
 
 
 class Posting:
     """The one place where messages come, change and go."""
 
-    def __init__(self, *, workspace: Workspace, hub: Hub, events: Events, ids: Ids) -> None:
+    def __init__(
+        self, *, workspace: Workspace, hub: Hub, events: Events, ids: Ids, sessions: Sessions, streams: Streams
+    ) -> None:
         self._workspace = workspace
         self._hub = hub
         self._events = events
         self._ids = ids
-        #: what the app says it is doing, by channel and thread
-        self.statuses: dict[tuple[str, str], str] = {}
-        #: threads whose status is an agent session's, which only the app changes
-        self._sessions: set[tuple[str, str]] = set()
+        self._sessions = sessions
+        self._streams = streams
 
     def person_posts(
         self, user: str, channel: Channel, text: str, thread_ts: str | None, files: list[Json] | None = None
@@ -49,14 +51,12 @@ class Posting:
             message |= {"subtype": "file_share", "files": files}
         return self._post(channel, message, thread_ts)
 
-    def bot_posts(self, channel: Channel, args: Json) -> Json:
+    def bot_posts(self, channel: Channel, args: Json, extra: Json | None = None) -> Json:
         """Post as the app what passed the limits. Raises SlackError `not_in_channel` or `is_archived`."""
         self._writable(channel, self._workspace.app.user_id)
-        message = self._bot_message(channel, args)
+        message = self._bot_message(channel, args) | (extra or {})
         posted = self._post(channel, message, args.get("thread_ts"))
-        thread_ts = str(posted.get("thread_ts", posted["ts"]))
-        if (channel.id, thread_ts) not in self._sessions:
-            self.status(channel, thread_ts, "")
+        self._sessions.spoke(channel, str(posted.get("thread_ts", posted["ts"])))
         return posted
 
     def bot_whispers(self, user: str, channel: Channel, args: Json) -> Json:
@@ -70,15 +70,21 @@ class Posting:
         return message
 
     def bot_changes(self, channel: Channel, ts: str, args: Json) -> Json:
-        """Change a message of the app. Raises SlackError `message_not_found` or `cant_update_message`."""
+        """Change a message of the app, unless it is being streamed.
+
+        Raises SlackError `message_not_found`, `cant_update_message` or `streaming_state_conflict`.
+        """
         message = self._workspace.message(channel, ts)
         if message.get("bot_id") != self._workspace.app.bot_id:
             raise SlackError("cant_update_message")
+        if self._streams.is_open(channel.id, ts):
+            raise SlackError("streaming_state_conflict")
         before = copy.deepcopy(message)
         self._apply(message, args)
+        message.pop("streaming_state", None)
         if not message.get("blocks"):
             message["edited"] = {"user": self._workspace.app.user_id, "ts": self._workspace.next_ts()}
-        self._changed(channel, message)
+        self.redraw(channel, message)
         self._events.changed(channel, message, before)
         return message
 
@@ -105,13 +111,13 @@ class Posting:
             raise SlackError("cant_update_message")
         before = copy.deepcopy(message)
         message |= {"text": escape(text), "edited": {"user": user, "ts": self._workspace.next_ts()}}
-        self._changed(channel, message)
+        self.redraw(channel, message)
         self._events.changed(channel, message, before)
         return message
 
     def delete(self, user: str, channel: Channel, ts: str) -> None:
         """Delete one's own message. Raises SlackError `message_not_found` or `cant_delete_message`."""
-        if self._workspace.message(channel, ts)["user"] != user:
+        if self._workspace.message(channel, ts)["user"] != user or self._streams.is_open(channel.id, ts):
             raise SlackError("cant_delete_message")
         message = self._workspace.remove(channel, ts)
         self._hub.tell(channel.members, {"type": "message_deleted", "channel": channel.id, "ts": ts})
@@ -133,24 +139,14 @@ class Posting:
             entry["count"] = len(users)
             if not users:
                 reactions.remove(entry)
-        self._changed(channel, message)
+        self.redraw(channel, message)
         event: Json = {"type": "reaction_added" if add else "reaction_removed", "user": user, "reaction": name}
         item = {"type": "message", "channel": channel.id, "ts": ts}
         self._events.emit(event | {"item": item, "item_user": message["user"], "event_ts": ts}, channel)
 
-    def session(self, channel: Channel, thread_ts: str, status: str) -> None:
-        """Show the status of an agent session, which posting does not clear."""
-        self._sessions.add((channel.id, thread_ts))
-        self.status(channel, thread_ts, status)
-
-    def status(self, channel: Channel, thread_ts: str, status: str) -> None:
-        """Show what the app is doing in a thread; an empty status, or the app's next message there, clears it."""
-        key = (channel.id, thread_ts)
-        if self.statuses.get(key, "") == status:
-            return
-        self.statuses[key] = status
-        push = {"type": "status", "channel": channel.id, "thread_ts": thread_ts, "status": status}
-        self._hub.tell(channel.members, push)
+    def redraw(self, channel: Channel, message: Json) -> None:
+        """Show a message as it stands now to everybody in its channel."""
+        self._hub.tell(channel.members, {"type": "message_changed", "message": copy.deepcopy(message)})
 
     def _writable(self, channel: Channel, user: str) -> None:
         if channel.archived:
@@ -203,10 +199,7 @@ class Posting:
         self._events.message(channel, message)
         return message
 
-    def _changed(self, channel: Channel, message: Json) -> None:
-        self._hub.tell(channel.members, {"type": "message_changed", "message": copy.deepcopy(message)})
-
     def _tell_root(self, channel: Channel, reply: Json) -> None:
         root = channel.messages.get(reply.get("thread_ts", ""))
         if root is not None and root["ts"] != reply["ts"]:
-            self._changed(channel, root)
+            self.redraw(channel, root)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -14,6 +15,10 @@ from simulator.delivery import Delivery
 from simulator.errors import SlackError
 from simulator.events import Events
 from simulator.faults import Faults
+from simulator.file_links import FileLinks
+from simulator.files import Files
+from simulator.functions import Functions
+from simulator.groups import Groups
 from simulator.http_events import HttpEvents
 from simulator.hub import Hub
 from simulator.interactions import Interactions
@@ -21,8 +26,11 @@ from simulator.log import Log
 from simulator.posting import Posting
 from simulator.rates import Rates
 from simulator.services import Services
+from simulator.sessions import Sessions
 from simulator.sight import Sight
 from simulator.socket_mode import SocketMode
+from simulator.streaming import Streaming
+from simulator.streams import Streams
 from simulator.triggers import Rights
 from simulator.views import Views
 from simulator.web_api import WebApi
@@ -32,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from simulator.clock import Clock
-    from simulator.people import Command, Json
+    from simulator.people import Command, Function, Json, Shortcut
 
 PAGE = Path(__file__).parent / "page"
 _CONTENT_POLICY = (
@@ -48,6 +56,7 @@ class Simulator:
         self._services = services
         self._interactions = interactions
         self._runner = runner
+        self._ticking = asyncio.get_running_loop().create_task(_tick(services))
 
     @classmethod
     async def start(
@@ -62,6 +71,8 @@ class Simulator:
         timing: Timing | None = None,
         commands: Iterable[Command] | None = None,
         subscriptions: Iterable[str] | None = None,
+        shortcuts: Iterable[Shortcut] | None = None,
+        functions: Iterable[Function] | None = None,
     ) -> Self:
         """Serve a fresh workspace. Raises OSError when the port is taken."""
         services = _services(
@@ -73,6 +84,10 @@ class Simulator:
             commands=commands,
             subscriptions=subscriptions,
         )
+        if shortcuts is not None:
+            services.workspace.shortcuts = tuple(shortcuts)
+        if functions is not None:
+            services.workspace.functions = tuple(functions)
         interactions = Interactions(services)
         runner = web.AppRunner(_application(services, interactions), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -110,6 +125,7 @@ class Simulator:
 
     async def close(self) -> None:
         """Close all connections and stop serving."""
+        self._ticking.cancel()
         for site in list(self._runner.sites):
             await site.stop()
         await self._services.delivery.close()
@@ -124,6 +140,12 @@ class Simulator:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+async def _tick(services: Services) -> None:
+    while True:
+        await asyncio.sleep(1.0)
+        services.sweep()
 
 
 def _services(
@@ -146,6 +168,9 @@ def _services(
     http = HttpEvents(here.app, clock=clock, timing=timing, url=request_url)
     delivery = Delivery(sockets, http, faults=faults, log=log, timing=timing)
     events = Events(workspace=here, delivery=delivery, ids=ids, clock=clock, subscriptions=subscriptions)
+    sessions = Sessions(workspace=here, hub=hub, clock=clock, timing=timing)
+    streams = Streams(clock=clock, timing=timing)
+    posting = Posting(workspace=here, hub=hub, events=events, ids=ids, sessions=sessions, streams=streams)
     return Services(
         clock=clock,
         ids=ids,
@@ -161,13 +186,19 @@ def _services(
         http=http,
         delivery=delivery,
         events=events,
-        posting=Posting(workspace=here, hub=hub, events=events, ids=ids),
+        posting=posting,
+        sessions=sessions,
+        streams=streams,
+        streaming=Streaming(workspace=here, posting=posting, streams=streams, events=events, ids=ids),
+        files=Files(team=here.team, clock=clock, ids=ids),
+        functions=Functions(workspace=here, hub=hub, ids=ids),
+        groups=Groups(workspace=here, events=events, clock=clock, ids=ids),
         clock_rate=clock_rate,
     )
 
 
 def _application(services: Services, interactions: Interactions) -> web.Application:
-    app = web.Application(middlewares=[_same_origin], client_max_size=8 * 1024 * 1024)
+    app = web.Application(middlewares=[_same_origin], client_max_size=64 * 1024 * 1024)
     api = WebApi(services)
     app.add_routes(
         [
@@ -177,6 +208,7 @@ def _application(services: Services, interactions: Interactions) -> web.Applicat
             web.post("/response/{token}", _Responses(services, interactions).handle),
             *Sight(services).routes(),
             *Control(services, interactions).routes(),
+            *FileLinks(services).routes(),
             web.get("/", _index),
             web.get("/static/{file:.+}", _static),
         ]

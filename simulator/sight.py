@@ -29,6 +29,10 @@ class Sight:
             web.get("/_sim/state", self._state),
             web.get("/_sim/history", self._history),
             web.get("/_sim/home", self._show_home),
+            web.get("/_sim/modal", self._show_modal),
+            web.get("/_sim/streams", self._streams),
+            web.get("/_sim/session", self._session),
+            web.get("/_sim/functions", self._functions),
             web.get("/_sim/ws", self._watch),
             web.get("/_sim/log", self._log),
         ]
@@ -47,12 +51,17 @@ class Sight:
                 "people": [p.as_page() for p in here.people.values()],
                 "channels": [self._channel_shape(channel, me) for channel in channels],
                 "commands": [asdict(command) for command in here.commands],
+                "shortcuts": [asdict(shortcut) for shortcut in here.shortcuts],
+                "functions": [asdict(function) for function in here.functions],
+                "groups": [{"id": g["id"], "handle": g["handle"], "name": g["name"]} for g in here.usergroups.values()],
                 "app": {
                     "name": here.app.name,
                     "user_id": here.app.user_id,
                     "bot_id": here.app.bot_id,
                     "suggested_prompts": here.prompts,
+                    "prompts_title": here.prompts_title,
                 },
+                "homes": self._services.views.homes if everyone else {},
                 "link": self._services.delivery.link,
                 "clock_rate": self._services.clock_rate,
             }
@@ -92,12 +101,33 @@ class Sight:
             for (channel_id, _), (to, message) in here.ephemerals.items()
             if channel_id == channel.id and user in {to, EVERYONE} and message.get("thread_ts") == thread_ts
         ]
-        statuses = {ts: text for (c, ts), text in self._services.posting.statuses.items() if c == channel.id and text}
+        lines = self._services.sessions.lines(channel.id)
+        statuses = {ts: line["status"] for ts, line in lines.items() if line["status"]}
+        self._services.sweep()
         shown = sorted([*messages, *whispers], key=lambda message: message["ts"])
-        return web.json_response({"messages": shown, "statuses": statuses})
+        return web.json_response({"messages": shown, "statuses": statuses, "lines": lines})
 
     async def _show_home(self, request: web.Request) -> web.Response:
         return web.json_response({"view": self._services.views.homes.get(request.query.get("as", ""))})
+
+    async def _show_modal(self, request: web.Request) -> web.Response:
+        stack = self._services.views.stacks.get(request.query.get("as", ""), [])
+        return web.json_response({"view": stack[-1] if stack else None})
+
+    async def _streams(self, request: web.Request) -> web.Response:
+        self._services.sweep()
+        wanted = request.query.get("channel")
+        held = [s.seen() for s in self._services.streams.held.values() if wanted in {None, s.channel}]
+        return web.json_response({"streams": held})
+
+    async def _session(self, request: web.Request) -> web.Response:
+        query = request.query
+        lines = self._services.sessions.lines(query.get("channel", ""))
+        empty: Json = {"status": "", "loading_messages": [], "session": None}
+        return web.json_response(lines.get(query.get("thread_ts", ""), empty))
+
+    async def _functions(self, _request: web.Request) -> web.Response:
+        return web.json_response({"executions": [e.seen() for e in self._services.functions.held.values()]})
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
         ws = web.WebSocketResponse(heartbeat=30, timeout=1.0)

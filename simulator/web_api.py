@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from simulator import method_chat, method_conversations, method_misc, method_views
+from simulator import (
+    method_chat,
+    method_conversations,
+    method_files,
+    method_functions,
+    method_misc,
+    method_sessions,
+    method_streams,
+    method_views,
+)
 from simulator.arguments import merged, text
 from simulator.errors import RateLimited, SlackError
 
@@ -24,8 +33,12 @@ if TYPE_CHECKING:
 METHODS: Final[Mapping[str, Method]] = {
     **method_chat.METHODS,
     **method_conversations.METHODS,
-    **method_views.METHODS,
+    **method_files.METHODS,
+    **method_functions.METHODS,
     **method_misc.METHODS,
+    **method_sessions.METHODS,
+    **method_streams.METHODS,
+    **method_views.METHODS,
 }
 _OPEN: Final = "apps.connections.open"
 
@@ -54,6 +67,7 @@ class WebApi:
             if method is None:
                 raise SlackError("unknown_method", req_method=name)  # noqa: TRY301  all refusals take one road
             self._services.rates.call(name)
+            self._services.sweep()
             body = {"ok": True} | await method(self._services, args)
             if fault is not None and fault.kind == "duplicate":
                 body = {"ok": True} | await method(self._services, args)
@@ -76,7 +90,7 @@ class WebApi:
             return
         if not token:
             raise SlackError("not_authed")
-        if token not in {app.bot_token, app.app_token}:
+        if token not in {app.bot_token, app.app_token, *self._services.functions.tokens}:
             raise SlackError("invalid_auth")
         if (token == app.app_token) is not (name == _OPEN):
             raise SlackError("not_allowed_token_type")

@@ -7,7 +7,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from simulator.errors import SlackError
-from simulator.people import COMMANDS, PEOPLE, App, Command, Json, Person, Team
+from simulator.people import (
+    COMMANDS,
+    FUNCTIONS,
+    PEOPLE,
+    SHORTCUTS,
+    App,
+    Command,
+    Function,
+    Json,
+    Person,
+    Shortcut,
+    Team,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,7 +100,12 @@ class Workspace:
         self.team = team or Team()
         self.app = app or App()
         self.commands: tuple[Command, ...] = COMMANDS
+        self.shortcuts: tuple[Shortcut, ...] = SHORTCUTS
+        self.functions: tuple[Function, ...] = FUNCTIONS
         self.prompts: list[Json] = []
+        self.prompts_title = ""
+        #: titles of assistant threads, by channel and thread
+        self.titles: dict[tuple[str, str], str] = {}
         self.people: dict[str, Person] = {}
         self.channels: dict[str, Channel] = {}
         #: who receives an ephemeral message, and the message, by channel and ts

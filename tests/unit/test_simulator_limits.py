@@ -123,3 +123,51 @@ def test_a_view_within_a_limit_is_taken_and_one_more_is_refused(what: str, taken
     assert check_view(taken) is taken, what
     with pytest.raises(SlackError, match=r"^invalid_arguments$"):
         check_view(refused)
+
+
+def worded(text: str) -> Json:
+    return {"type": "plain_text", "text": text}
+
+
+THUMBS = {
+    "type": "feedback_buttons",
+    "action_id": "f",
+    "positive_button": {"text": worded("Good"), "value": "good"},
+    "negative_button": {"text": worded("Bad"), "value": "bad"},
+}
+TASK = {"type": "task_card", "task_id": "1", "title": "Read", "status": "complete"}
+BOX = {"type": "container", "title": worded("More"), "child_blocks": [{"type": "divider"}]}
+
+
+@pytest.mark.parametrize(
+    ("block", "where"),
+    [
+        ({"type": "alert", "text": worded("x" * 3001)}, "/text/text"),
+        ({"type": "alert", "text": worded("x"), "level": "loud"}, "/level"),
+        (TASK | {"status": "late"}, "/status"),
+        (TASK | {"details": "words"}, "/details"),
+        ({"type": "plan", "title": "Plan", "tasks": [TASK | {"title": ""}]}, "/tasks/0/title"),
+        ({"type": "plan", "title": "Plan", "tasks": [TASK] * 51}, "/tasks"),
+        (BOX | {"child_blocks": []}, "/child_blocks"),
+        (BOX | {"child_blocks": [BOX]}, "/child_blocks/0/type"),
+        (BOX | {"child_blocks": [{"type": "header", "text": worded("x" * 151)}]}, "/child_blocks/0/text/text"),
+        (BOX | {"is_collapsible": True, "has_header_divider": True}, "/has_header_divider"),
+        ({"type": "card", "subtitle": worded("x")}, ""),
+        ({"type": "context_actions", "elements": [{"type": "image"}]}, "/elements/0/type"),
+        ({"type": "context_actions", "elements": [THUMBS | {"positive_button": {}}]}, "/elements/0/positive_button"),
+    ],
+)
+def test_the_blocks_of_agents_have_limits_too(block: Json, where: str) -> None:
+    with pytest.raises(SlackError, match="invalid_blocks") as refused:
+        check_message({"text": "x", "blocks": [block]})
+    assert f"[json-pointer:/blocks/0{where}" in str(refused.value.extra)
+
+
+def test_a_whole_answer_of_an_agent_passes() -> None:
+    blocks = [
+        {"type": "plan", "title": "Counting", "tasks": [TASK]},
+        {"type": "alert", "text": worded("Careful"), "level": "warning"},
+        BOX | {"is_collapsible": True, "default_collapsed": True},
+        {"type": "context_actions", "elements": [THUMBS]},
+    ]
+    check_message({"text": "x", "blocks": blocks})
