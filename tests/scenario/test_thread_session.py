@@ -10,25 +10,12 @@ from agent.domain import RunStatus
 from tests.scenario.conftest import Opened
 from tests.scenario.house import House
 from tests.scenario.touch import Touch
-from tests.scenario.world import DATA, INES, MAYA, OMAR, THEO, Json
+from tests.scenario.world import DATA, INES, MAYA, OMAR, THEO
 
 
-async def shows(house: House, ts: str, status: str) -> None:
-    """Wait until Slack was told this status of the thread last."""
-
-    def told(entry: Json) -> bool:
-        args = entry.get("args") or {}
-        return (
-            entry["method"] == "agents.sessions.setStatus"
-            and entry["ok"]
-            and (args.get("thread_ts"), args.get("status")) == (ts, status)
-        )
-
-    await house.logged(told)
-
-
-def session(house: House, ts: str) -> str:
-    return str(house.sim.services.sessions[DATA, ts]["status"])
+async def shows(house: House, ts: str, *statuses: str) -> None:
+    """Wait until Slack shows this status of the thread."""
+    await house.slack.wait_for_session(DATA, ts, *statuses)
 
 
 async def test_a_thread_is_processing_then_suspended_while_people_are_asked_and_active_at_the_end(
@@ -40,8 +27,8 @@ async def test_a_thread_is_processing_then_suspended_while_people_are_asked_and_
     await house.click(OMAR, card, "approve")
     await house.answer(ts)
     await shows(house, ts, "active")
-    assert session(house, ts) == "active"
-    assert house.sim.services.sessions[DATA, ts]["title"] == "price of Oat flat to 410"
+    session = (await house.slack.session(DATA, ts))["session"]
+    assert (session["title"], session["initiator"]) == ("price of Oat flat to 410", MAYA)
 
 
 async def test_while_a_tool_runs_the_thread_is_processing(open_house: Opened) -> None:
@@ -55,10 +42,6 @@ async def test_while_a_tool_runs_the_thread_is_processing(open_house: Opened) ->
     await shows(house, ts, "active")
 
 
-async def stop_natively(house: House, user: str, ts: str) -> None:
-    await house.slack.call("stop_session", {"as": user, "channel": DATA, "thread_ts": ts})
-
-
 async def test_slacks_own_stop_button_cancels_the_run_and_the_status_leaves_processing(open_house: Opened) -> None:
     touch = Touch("touch_low", "low")
     house = await open_house(tools=(touch,))
@@ -66,24 +49,26 @@ async def test_slacks_own_stop_button_cancels_the_run_and_the_status_leaves_proc
     ts = await house.ask("use touch_low on x")
     await touch.running.wait()
     await shows(house, ts, "processing")
-    await stop_natively(house, MAYA, ts)
+    await house.slack.stop_session(MAYA, DATA, ts)
     await house.run_at(ts, RunStatus.CANCELLED)
     await shows(house, ts, "active")
-    assert session(house, ts) == "active"
     assert "It was stopped" in await house.answer(ts)
     assert touch.done == {}
 
 
 @pytest.mark.parametrize(("user", "said"), [(MAYA, "Only who asked for it"), (THEO, "Guests can neither")])
 async def test_slacks_own_stop_button_is_for_those_in_charge(open_house: Opened, user: str, said: str) -> None:
-    house = await open_house()
-    ts = await house.ask("price of Oat flat to 410", user=INES)
-    card = await house.card("Oat flat")
-    await stop_natively(house, user, ts)
+    touch = Touch("touch_low", "low")
+    house = await open_house(tools=(touch,))
+    touch.hold()
+    ts = await house.ask("use touch_low on x", user=INES)
+    await shows(house, ts, "processing")
+    await house.slack.stop_session(user, DATA, ts)
     await house.told(user, said)
-    await house.click(OMAR, card, "approve")
+    touch.release()
     await house.answer(ts)
     assert (await house.run_at(ts)).status is RunStatus.COMPLETED
+    assert [row.kind for row in house.audit()] == ["not_entitled"]
 
 
 async def test_without_sessions_the_older_status_is_used(house: House) -> None:
