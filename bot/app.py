@@ -49,6 +49,7 @@ from bot.listeners.services import Services
 from bot.observability import Metrics, configure_tracing
 from bot.posting import Poster
 from bot.sessions import Sessions
+from bot.streams import Streams
 from bot.web import WebServer, serve
 from storage.attachments import Attachments
 from storage.control import Control
@@ -101,6 +102,7 @@ class App:
     link: SocketLink | None = None
     sessions: Sessions | None = None
     fetching: Fetching | None = None
+    streams: Streams | None = None
     services: Services | None = None
     wire: WireModel | None = None
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
@@ -152,6 +154,8 @@ class App:
             self.sessions.stop()
         if self.fetching is not None:
             self.fetching.stop()
+        if self.streams is not None:
+            await self.streams.close()
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=2.0)
         for task in self.tasks:
@@ -362,6 +366,8 @@ class _Builder:
             look=Look(command=settings.command, rate=self.clock.rate),
             everybody=lambda: tuple(deciders),
         )
+        app.sessions = Sessions(client, queries, self.clock)
+        app.streams = Streams(client, self.clock, outbox.want, stopped=app.sessions.asked)
         app.delivery = Delivery(
             outbox=outbox,
             poster=Poster(client, self.clock),
@@ -369,12 +375,12 @@ class _Builder:
             delivered=decisions.delivered,
             clock=self.clock,
             count=self.metrics.count,
+            streams=app.streams,
         )
         app.delivery.problem = channels.problem
         db.subscribe("outbox", app.delivery.wake)
         app.tasks.append(asyncio.create_task(app.delivery.run(), name="delivery"))
 
-        app.sessions = Sessions(client, queries, self.clock)
         db.subscribe("head", app.sessions.moved)
         app.tasks.append(asyncio.create_task(app.sessions.run(), name="sessions"))
 

@@ -105,6 +105,16 @@ class Outbox:
 
         await self._db.write(write)
 
+    async def want(self, key: str) -> None:
+        """Have a message sent once more, as it is then."""
+        query = "UPDATE outbox SET wanted = wanted + 1, wanted_at = ? WHERE message_key = ?"
+
+        def write(tx: Tx) -> None:
+            tx.conn.execute(query, (tx.transport, key))
+            tx.signal("outbox")
+
+        await self._db.write(write)
+
     async def failed(self, key: str, error: str, next_at: float) -> None:
         """It could not be sent; try again at this transport time (infinity: never)."""
         query = "UPDATE outbox SET attempts = attempts + 1, error = ?, next_at = ? WHERE message_key = ?"

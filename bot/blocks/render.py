@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from agent.domain import ApprovalState, Principal
 from bot.blocks.answer import answer_messages
 from bot.blocks.approval import approval_card, reminder
+from bot.blocks.live import live_of
 from bot.blocks.message import Look, Names
 from bot.blocks.progress import progress_message
 from bot.blocks.takeover import takeover_packet
@@ -73,7 +74,7 @@ class Renderer:
         if view is None:
             return None
         message = progress_message(view, look, self.waits_at(view), self.channels.get("approval", ""))
-        return Rendered(message, self._users((view.run.requester,), nobody=()))
+        return Rendered(message, self._users((view.run.requester,), nobody=()), live=live_of(view))
 
     def _answer(self, run: str, part: int, look: Look) -> Rendered | None:
         view = self.queries.run_view(run)
