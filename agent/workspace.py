@@ -151,7 +151,7 @@ class Workspace:
 
     def _attach(self, name: str, data: bytes) -> str:
         self._make()
-        kept = self._attached()
+        kept, own = self._attached(), _load(self._root / "manifest.json")
         base = Base(hashlib.sha256(data).hexdigest(), executable=False)
         stem, dot, ending = name.rpartition(".") if "." in name[1:] else (name, "", "")
         with Beneath(self.files) as files:
@@ -159,7 +159,7 @@ class Workspace:
                 path = f"{ATTACHED}/{stem}{f'-{number}' if number > 1 else ''}{dot}{ending}"
                 if kept.get(path) == base:
                     return path
-                if path not in kept and _is_free(files, path, data):
+                if path not in kept and path not in own and _is_free(files, path, data):
                     files.write(path, data)
                     _save(self._root / "attachments.json", {**kept, path: base})
                     return path

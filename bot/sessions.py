@@ -7,7 +7,8 @@ should show is read off its newest run at the moment of the call, so that many c
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from collections.abc import Awaitable, Mapping
+from typing import Any, Final
 
 import aiohttp
 import structlog
@@ -17,6 +18,7 @@ from agent.domain import Principal, RunStatus
 from agent.errors import SecondKeyError
 from agent.ports import Clock
 from bot.blocks.text import bare
+from bot.listeners.payload import mapping
 from bot.posting import Kind, PostFault, SlackClient, fault_of
 from storage.queries import Queries
 from storage.views import RunLine
@@ -59,6 +61,7 @@ class Sessions:
         self._is_stopping = False
         self._has_sessions = True
         self._held_until = 0.0
+        self._titled: dict[tuple[str, str], None] = {}
 
     def moved(self, run: str) -> None:
         """Something happened in a run."""
@@ -168,19 +171,39 @@ class Sessions:
 
     async def _session(self, line: RunLine, status: str) -> None:
         who = Principal.parse(line.requester)
-        await self._once(
+        title = bare(line.title, 200) or "A task"
+        answer = await self._once(
             self._client.agents_sessions_setStatus(
                 channel_id=line.channel,
                 thread_ts=line.thread_ts,
                 status=status,
-                title=bare(line.title, 200) or "A task",
+                title=title,
                 initiator_user_id=who.user if who.kind == "slack" else None,
             )
         )
+        await self._name(line, title, answer)
 
-    async def _once(self, call: object) -> None:
+    async def _name(self, line: RunLine, title: str, answer: Mapping[str, Any]) -> None:
+        """Slack takes a title only for a new session, and a stream may have begun it before: then it has none."""
+        place = (line.channel, line.thread_ts)
+        if place in self._titled:
+            return
+        self._titled[place] = None
+        while len(self._titled) > MOST_KEPT:
+            self._titled.pop(next(iter(self._titled)))
+        if answer.get("title") or mapping(answer.get("session")).get("title"):
+            return
+        try:
+            await self._once(
+                self._client.agents_sessions_rename(channel_id=line.channel, thread_ts=line.thread_ts, title=title)
+            )
+        except PostFault as fault:
+            _log.info("session_not_named", run_id=line.id, fault=str(fault))
+
+    async def _once(self, call: Awaitable[Any]) -> Mapping[str, Any]:
         try:
             async with asyncio.timeout(CALL_S):
-                await call  # pyright: ignore[reportGeneralTypeIssues]  # slack_sdk types its methods only in part
+                answer = await call
+                return mapping(answer.data)
         except (SlackClientError, aiohttp.ClientError, TimeoutError, OSError) as error:
             raise fault_of(error) from error

@@ -29,6 +29,8 @@ CALL_S: Final = 5.0
 CLOSE_S: Final = 1.5
 OPEN: Final = 9
 """Streams at once, and begun a minute: Slack takes 20 stops a minute, and each of these may need one."""
+APPENDS: Final = 80
+"""Additions a minute to all streams; Slack takes 100."""
 CONFLICT: Final = "streaming_state_conflict"
 """What an update says of a message that is still being streamed."""
 _NO_STREAMS: Final = frozenset(
@@ -63,6 +65,7 @@ class Streams:
         self._client, self._clock, self._due, self._stopped = client, clock, due, stopped
         self._open: dict[str, _Open] = {}
         self._starts = AsyncLimiter(OPEN, 60)
+        self._appends = AsyncLimiter(APPENDS, 60)
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_available = True
 
@@ -112,8 +115,11 @@ class Streams:
             await self._end(row, live)
             return False
         chunks = live.since(found.shown)
+        if chunks and not self._appends.has_capacity():
+            raise PostFault(Kind.LIMITED, "own_rate", 1.0)
         try:
             if chunks:
+                await self._appends.acquire()
                 await _within(CALL_S, found.stream.append(chunks=chunks))
         except PostFault as fault:
             if fault.kind is Kind.LIMITED:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from agent.domain import MAX_STEPS, Principal, RunStatus
-from bot.blocks.kit import Block, actions
-from bot.blocks.progress import stop_button
+from bot.blocks.kit import Block, actions, context
+from bot.blocks.progress import stop_button, where_cards_stand
 from bot.blocks.text import bare
 from bot.words import count, money
 from storage.views import RunView
@@ -48,12 +48,15 @@ class Live:
     tasks: tuple[LiveTask, ...]
     session: str
     """The session's status that goes with it."""
+    notice: str = ""
+    """What has to be said before anything else happens."""
 
     def opening(self) -> list[Block]:
         """What comes before the tasks: that an AI works here, the run by which the message is found again, and Stop."""
         text = f"An AI works here. Run `{self.run}`.\n"
+        notice = [context(self.notice)] if self.notice else []
         button = actions(f"run:{self.run}", stop_button(self.run))
-        return [{"type": "markdown_text", "text": text}, {"type": "blocks", "blocks": [button]}]
+        return [{"type": "markdown_text", "text": text}, {"type": "blocks", "blocks": [*notice, button]}]
 
     def since(self, before: Live | None) -> list[Block]:
         """The chunks that bring a stream from what it showed before to this."""
@@ -69,7 +72,7 @@ class Live:
         return chunks
 
 
-def live_of(view: RunView) -> Live | None:
+def live_of(view: RunView, approvals_channel: str = "") -> Live | None:
     """The stream of a run; None for one whose requester Slack does not know."""
     who = Principal.parse(view.run.requester)
     if who.kind != "slack":
@@ -77,7 +80,15 @@ def live_of(view: RunView) -> Live | None:
     run = view.run
     spent = f"{money(run.spent_micro_usd)} · {len(view.steps)} of {count(MAX_STEPS, 'step')}"
     status = "suspended" if run.status is RunStatus.WAITING else "active" if run.status.is_final else "processing"
-    return Live(run.id, who.team, who.user, f"Working · {spent}", _tasks(view), status)
+    return Live(
+        run.id,
+        who.team,
+        who.user,
+        f"Working · {spent}",
+        _tasks(view),
+        status,
+        where_cards_stand(view, approvals_channel),
+    )
 
 
 def _tasks(view: RunView) -> tuple[LiveTask, ...]:

@@ -39,10 +39,8 @@ def progress_message(view: RunView, look: Look, waits_at: tuple[str, ...] = (), 
     elif run.status is RunStatus.WAITING:
         where = f" in {_channel(approvals_channel)}" if approvals_channel else ""
         blocks.append(section(f":key: It waits for people{where}."))
-    if view.task.place.is_dm and approvals_channel and not is_final:
-        blocks.append(
-            context(f"If I need a yes, the question with the exact call will stand in {_channel(approvals_channel)}.")
-        )
+    if notice := where_cards_stand(view, approvals_channel):
+        blocks.append(context(notice))
     cost = f"{money(run.spent_micro_usd)} · {len(view.steps)} of {count(MAX_STEPS, 'step')}"
     stop = "" if is_final else f" · `{look.command} stop {inline(run.id, 40)}` stops it"
     took = f" · {duration((run.ended_at - run.created_at) / look.rate)}" if run.ended_at else ""
@@ -71,6 +69,13 @@ def files_line(view: RunView) -> str:
     taken = [inline(item.path, 120) for item in view.files if not item.why]
     failed = [f"{inline(item.name, 80)} was not taken: {inline(item.why, 150)}" for item in view.files if item.why]
     return f":paperclip: {' · '.join([*taken, *failed][:12])}" if taken or failed else ""
+
+
+def where_cards_stand(view: RunView, approvals_channel: str) -> str:
+    """Said to somebody who asked in a direct message, before others read what they asked for (invariant 15)."""
+    if not view.task.place.is_dm or not approvals_channel or view.run.status.is_final:
+        return ""
+    return f"If I need a yes, the question with the exact call will stand in {_channel(approvals_channel)}."
 
 
 def _channel(channel: str) -> str:

@@ -73,8 +73,9 @@ class Renderer:
         view = self.queries.run_view(run)
         if view is None:
             return None
-        message = progress_message(view, look, self.waits_at(view), self.channels.get("approval", ""))
-        return Rendered(message, self._users((view.run.requester,), nobody=()), live=live_of(view))
+        channel = self.channels.get("approval", "")
+        message = progress_message(view, look, self.waits_at(view), channel)
+        return Rendered(message, self._users((view.run.requester,), nobody=()), live=live_of(view, channel))
 
     def _answer(self, run: str, part: int, look: Look) -> Rendered | None:
         view = self.queries.run_view(run)

@@ -21,6 +21,7 @@ BOT = ROOT / "bot"
 
 #: Web API method → the bot scopes of which it needs at least one; an empty set is a method that any token may call.
 METHOD_SCOPES: dict[str, frozenset[str]] = {
+    "agents.sessions.rename": frozenset({"chat:write"}),
     "agents.sessions.setStatus": frozenset({"assistant:write"}),
     "api.test": frozenset(),
     "apps.connections.open": frozenset(),
