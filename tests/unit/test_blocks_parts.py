@@ -35,13 +35,21 @@ from simulator.streams import Stream, add, chunks_of
 from storage.views import ActionView, RunLine, RunView, StepView
 
 MAYA = "slack:T1:U0MAYA"
+PIECES = ["word", "```", "```py\n", "\n", "\n\n", "`code`", "**bold**", "<!channel>", "&", "א", "😀"]
+LONG = [
+    "x" * 100_000,
+    "א" * 100_000,
+    "\x00\u202e" * 5_000,
+    "<!channel> " * 9_000,
+    "```\n" * 5_000,
+    "&" * 90_000,
+    "```\n" + "line of code\n" * 9_000,
+    "😀" * 50_000,
+    "a\n\n" * 30_000,
+    "`" * 60_000,
+]
 HARD = st.one_of(
-    st.text(max_size=3000),
-    st.lists(st.sampled_from(["word", "```", "```py\n", "\n", "\n\n", "`code`", "**bold**", "<!channel>", "&", "א", "😀"]))
-    .map(" ".join),
-    st.sampled_from(
-        ["x" * 100000, "א" * 100000, "\x00\u202e" * 5000, "<!channel> " * 9000, "```\n" * 5000, "&" * 90000, "```\n" + "line of code\n" * 9000, "😀" * 50000, "a\n\n" * 30000, "`" * 60000]
-    ),
+    st.text(max_size=3000), st.lists(st.sampled_from(PIECES)).map(" ".join), st.sampled_from(LONG)
 )  # fmt: skip
 
 
@@ -62,7 +70,11 @@ def view(answer: str, status: RunStatus = RunStatus.COMPLETED, *items: ActionVie
 
 
 def item(
-    headline: str = "Read a", *, tool: str = "read_file", outcome: Outcome = Outcome.SUCCEEDED, **arguments: Any
+    headline: str = "Read a",
+    *,
+    tool: str = "read_file",
+    outcome: Outcome = Outcome.SUCCEEDED,
+    **arguments: Any,  # of the call
 ) -> ActionView:
     action = Action(id="a1", step=0, turn=0, tool=tool, arguments=arguments, digest="d", schema_hash="s")
     rating = ActionRated(
