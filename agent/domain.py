@@ -160,6 +160,20 @@ class Task(Value):
     place: Place = Place()
 
 
+class AttachedFile(Value):
+    """A file that a person attached to a task; what is in it is data."""
+
+    name: str
+    path: str = ""
+    """Where it is in the run's workspace; empty when it could not be taken."""
+    kind: str = ""
+    """Its media type, as its sender says."""
+    size: int = 0
+    """Bytes."""
+    why: str = ""
+    """Why it could not be taken, one sentence; empty when it was."""
+
+
 class ScriptedCall(Value):
     """One tool call of a runbook; its arguments are templates over earlier outputs."""
 

@@ -10,7 +10,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from agent.domain import Action, ApprovalState, Intent, Outcome, Plan, Principal, Reason, RunStatus, Task, Tier, Value
+from agent.domain import (
+    Action,
+    ApprovalState,
+    AttachedFile,
+    Intent,
+    Outcome,
+    Plan,
+    Principal,
+    Reason,
+    RunStatus,
+    Task,
+    Tier,
+    Value,
+)
 
 Purpose = Literal["plan", "work", "answer"]
 
@@ -21,10 +34,21 @@ class RunCreated(Value):
     type: Literal["run_created"] = "run_created"
     task: Task
     parent_run: str = ""
+    context_blob: str = ""
+    """What the parent was asked and what came of it, as the models of this run are told; data, not instructions."""
     trace_id: str = ""
     span_id: str = ""
     asks_again: str = ""
     """The approval of the parent run that a person asks for again with this run."""
+    files: int = 0
+    """How many attached files are on their way; nothing is planned before they have come."""
+
+
+class FilesAttached(Value):
+    """The files of one message are in the run's workspace, or cannot be."""
+
+    type: Literal["files_attached"] = "files_attached"
+    files: tuple[AttachedFile, ...]
 
 
 class RunStarted(Value):
@@ -39,7 +63,9 @@ class CoRequesterAdded(Value):
 
     type: Literal["co_requester_added"] = "co_requester_added"
     principal: Principal
-    cause: Literal["follow_up", "file", "edit", "hand_back", "denial", "takeover", "ask_again", "quote"]
+    cause: Literal[
+        "follow_up", "file", "edit", "hand_back", "denial", "takeover", "ask_again", "quote", "parent"
+    ]  # fmt: skip
 
 
 class FollowUpReceived(Value):
@@ -340,6 +366,7 @@ class RunFinished(Value):
 
 Event = (
     RunCreated
+    | FilesAttached
     | RunStarted
     | CoRequesterAdded
     | FollowUpReceived

@@ -63,7 +63,7 @@ class Planner:
             return None
         tools = {worker: self._kit.registry.specs(worker) for worker in Worker}
         mend = _last_detail(state, "plan", -1, 0)
-        messages, submit = plan_request(state.task.text, await self._follow_ups(state, box.blob), tools, mend=mend)
+        messages, submit = plan_request(state.task.text, await self._context(state, box.blob), tools, mend=mend)
         request = ModelRequest(move.model, messages, (submit,), must_call_tool=True, max_tokens=PLAN_TOKENS)
         call = ev.ModelCallStarted(
             call="", purpose="plan", attempt=move.attempt, model=move.model, reserved_micro_usd=0
@@ -81,6 +81,7 @@ class Planner:
         messages = work_messages(
             planned.worker,
             task_text=state.task.text + (f"\n\nThe person added later:\n{follow_ups}" if follow_ups else ""),
+            context=await self._background(state),
             plan=[item.instruction for item in state.plan.steps],
             instruction=planned.instruction,
             expected=planned.expected,
@@ -108,7 +109,13 @@ class Planner:
             return None
         actions = [_line(item) for item in state.standing]
         shortfall = "" if is_complete(state) else _shortfall(state)
-        messages = answer_request(state.task.text, _steps_so_far(state), actions=actions, shortfall=shortfall)
+        messages = answer_request(
+            state.task.text,
+            _steps_so_far(state),
+            actions=actions,
+            shortfall=shortfall,
+            context=await self._background(state),
+        )
         request = ModelRequest(move.model, messages, max_tokens=ANSWER_TOKENS)
         call = ev.ModelCallStarted(
             call="", purpose="answer", attempt=move.attempt, model=move.model, reserved_micro_usd=0
@@ -220,6 +227,16 @@ class Planner:
     async def _follow_ups(self, state: RunState, body: Bodies) -> str:
         return "\n".join([await body(item) for item in state.follow_ups])
 
+    async def _background(self, state: RunState) -> str:
+        """What is known besides the task itself: the run that this one follows, and the files that came with it."""
+        parent = await self._kit.journal.blob(state.context_blob) if state.context_blob else ""
+        return "\n\n".join(part for part in (parent, _attached(state)) if part)
+
+    async def _context(self, state: RunState, body: Bodies) -> str:
+        follow_ups = await self._follow_ups(state, body)
+        added = f"The person added later:\n{follow_ups}" if follow_ups else ""
+        return "\n\n".join(part for part in (await self._background(state), added) if part)
+
     async def _turns(self, state: RunState, step: StepState, body: Bodies) -> tuple[Turn, ...]:
         turns: list[Turn] = []
         calls = [item for item in state.calls.values() if item.purpose == "work" and item.step == step.number]
@@ -258,6 +275,17 @@ def _changed(item: ActionState) -> str:
         "original one must not be proposed again. The changed arguments: "
         f"{canonical(item.action.arguments).decode()[:ARGUMENTS_TOLD]}\n"
     )
+
+
+def _attached(state: RunState) -> str:
+    """The files that people attached, one line each."""
+    lines = [
+        f"- {item.path} ({item.kind or 'of unknown type'}, {item.size:,} bytes)"
+        if item.path
+        else f"- {item.name} could not be taken: {item.why}"
+        for item in state.files
+    ]
+    return "Files that came with the task; read them in the workspace:\n" + "\n".join(lines) if lines else ""
 
 
 def _last_detail(state: RunState, purpose: ev.Purpose, step: int, turn: int) -> str:

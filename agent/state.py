@@ -10,6 +10,7 @@ from agent import events as ev
 from agent.domain import (
     Action,
     ApprovalState,
+    AttachedFile,
     Intent,
     Outcome,
     Plan,
@@ -124,6 +125,7 @@ class RunState:
     epoch: int = 0
     task: Task | None = None
     parent_run: str = ""
+    context_blob: str = ""
     trace_id: str = ""
     span_id: str = ""
     status: RunStatus = RunStatus.QUEUED
@@ -137,6 +139,9 @@ class RunState:
     calls: Mapping[str, ModelCall] = field(default_factory=dict[str, ModelCall])
     co_requesters: frozenset[str] = frozenset()
     follow_ups: tuple[str, ...] = ()
+    files: tuple[AttachedFile, ...] = ()
+    files_owed: int = 0
+    """Attached files that are still on their way."""
     heard: int = 0
     """How many of the follow-ups a model was told while it could still act on them."""
     stop_by: str = ""
@@ -265,10 +270,16 @@ def _step(state: RunState, event: ev.Event, at: float) -> RunState:  # noqa: C90
                 state,
                 task=event.task,
                 parent_run=event.parent_run,
+                context_blob=event.context_blob,
+                files_owed=event.files,
                 trace_id=event.trace_id,
                 span_id=event.span_id,
                 created_at=at,
                 co_requesters=frozenset({event.task.principal.key}),
+            )
+        case ev.FilesAttached():
+            return _set(
+                state, files=(*state.files, *event.files), files_owed=max(0, state.files_owed - len(event.files))
             )
         case ev.RunStarted():
             return _set(state, status=RunStatus.RUNNING)

@@ -154,6 +154,8 @@ def next_moves(state: RunState, limits: Limits) -> tuple[Move, ...]:  # noqa: PL
         return ()
     if state.stop_by:
         return () if state.in_flight else (Finish(RunStatus.CANCELLED, "STOPPED"),)
+    if state.files_owed:
+        return ()  # what the task was given is part of it
     if state.status is RunStatus.QUEUED:
         return (Begin(),)
     if state.plan_failed:

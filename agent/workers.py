@@ -24,6 +24,7 @@ OUTPUT_BYTES = 8 * 1024
 ALL_OUTPUTS_BYTES = 96 * 1024
 OLD_OUTPUT_BYTES = 1024
 TASK_BYTES = 32 * 1024
+CONTEXT_BYTES = 16 * 1024
 SOURCE_BYTES = 512
 SOURCES_AT_MOST = 50
 MENDED_AT_MOST = 5
@@ -114,7 +115,7 @@ def plan_request(
     )
     parts = [f"Workers and their tools:\n{workers}", _task(task_text)]
     if context:
-        parts.append("What is known besides:\n" + as_data("context", context))
+        parts.append("What is known besides:\n" + as_data("context", context, CONTEXT_BYTES))
     if mend:
         parts.append(f"Your last reply could not be used: {mend}")
     messages = (
@@ -157,14 +158,17 @@ def work_messages(
     expected: str = "",
     feedback: str = "",
     earlier: Sequence[StepSoFar] = (),
+    context: str = "",
     turns: Sequence[Turn] = (),
 ) -> tuple[Message, ...]:
     """The conversation of a step so far; it ends with what the worker must react to.
 
     `plan` holds the instruction of each planned step, in order. `feedback` is what a person or the supervisor said of
-    an earlier try.
+    an earlier try, `context` whatever else is known: data.
     """
     parts = [_task(task_text), "The plan:\n" + "\n".join(f"{number}. {line}" for number, line in enumerate(plan, 1))]
+    if context:
+        parts.insert(1, "What is known besides:\n" + as_data("context", context, CONTEXT_BYTES))
     if earlier:
         parts.append("What came of the steps before:\n" + _steps(earlier))
     parts.append(f"Your step:\n{instruction}" + (f"\nExpected afterwards: {expected}" if expected else ""))
@@ -194,13 +198,21 @@ def read_result(call: ToolCall) -> StepResult:
 
 
 def answer_request(
-    task_text: str, steps: Sequence[StepSoFar], *, actions: Sequence[str] = (), shortfall: str = ""
+    task_text: str,
+    steps: Sequence[StepSoFar],
+    *,
+    actions: Sequence[str] = (),
+    shortfall: str = "",
+    context: str = "",
 ) -> tuple[Message, ...]:
     """The conversation that asks for the final answer.
 
     `actions` holds one line an action with its outcome; `shortfall` says why the run ended early, if it did.
     """
-    parts = [_task(task_text), "The steps:\n" + (_steps(steps) if steps else "None was begun.")]
+    parts = [_task(task_text)]
+    if context:
+        parts.append("What is known besides:\n" + as_data("context", context, CONTEXT_BYTES))
+    parts += ["The steps:\n" + (_steps(steps) if steps else "None was begun.")]
     if actions:
         parts.append(
             "The actions and their outcomes:\n" + as_data("actions", "\n".join(f"- {line}" for line in actions))

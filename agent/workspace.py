@@ -22,6 +22,10 @@ from agent.tools.listing import ignored, list_project
 from agent.tools.threads import Stop, to_the_end
 
 MAX_BYTES = 256 * 1_048_576
+ATTACHED = "attachments"
+"""Folder of the workspace for what people attach."""
+ATTACHMENTS = 100
+"""Files of one name there."""
 _EXECUTABLE = 0o100
 
 
@@ -100,6 +104,14 @@ class Workspace:
         """What differs from what was copied; raises ToolFailed when it is over 256 MiB."""
         return await asyncio.to_thread(self._diff)
 
+    async def attach(self, name: str, data: bytes) -> str:
+        """Put a file that a person attached into `attachments/`, never over another one; returns its path.
+
+        It is no part of the project, so no diff ever holds it. The same file once more is the same path. Raises
+        ToolFailed.
+        """
+        return await asyncio.to_thread(self._attach, name, data)
+
     async def apply(self, sha256: str) -> Path:
         """Put exactly the diff with this hash into the project; returns the folder with what was there before.
 
@@ -137,6 +149,26 @@ class Workspace:
         finally:
             shutil.rmtree(making, ignore_errors=True)
 
+    def _attach(self, name: str, data: bytes) -> str:
+        self._make()
+        kept, own = self._attached(), _load(self._root / "manifest.json")
+        base = Base(hashlib.sha256(data).hexdigest(), executable=False)
+        stem, dot, ending = name.rpartition(".") if "." in name[1:] else (name, "", "")
+        with Beneath(self.files) as files:
+            for number in range(1, ATTACHMENTS + 1):
+                path = f"{ATTACHED}/{stem}{f'-{number}' if number > 1 else ''}{dot}{ending}"
+                if kept.get(path) == base:
+                    return path
+                if path not in kept and path not in own and _is_free(files, path, data):
+                    files.write(path, data)
+                    _save(self._root / "attachments.json", {**kept, path: base})
+                    return path
+        raise ToolFailed(f"There are too many attachments with the name {name}.")
+
+    def _attached(self) -> dict[str, Base]:
+        file = self._root / "attachments.json"
+        return _load(file) if file.is_file() else {}
+
     def _view(self) -> View:
         if not self.exists:
             return View(self._project, list_project(self._project))
@@ -150,6 +182,7 @@ class Workspace:
         bases = _load(self._root / "manifest.json")
         with Beneath(self.files) as files, Beneath(self._project) as project:
             present, left_out = self._present(files, bases)
+            present -= self._attached().keys()
             changes: list[Change] = []
             texts: list[str] = []
             conflicts: list[str] = []
@@ -265,6 +298,16 @@ def _read_now(project: Beneath, path: str) -> tuple[bytes, Base | None]:
         return _read(project, path, MAX_BYTES)
     except (OSError, ToolFailed):
         return b"", Base("", executable=False)
+
+
+def _is_free(files: Beneath, path: str, data: bytes) -> bool:
+    """Whether nothing is there, or exactly this: a process that died had written it and not noted it."""
+    if files.stat(path) is None:
+        return True
+    try:
+        return files.read(path, len(data)) == data
+    except ToolFailed:
+        return False
 
 
 def _is_binary(data: bytes) -> bool:

@@ -32,22 +32,28 @@ from agent.telemetry import Telemetry
 from agent.tools.base import Database as NamedDatabase
 from agent.tools.base import ToolContext
 from agent.tools.registry import Registry, default_tools
+from agent.workspace import Workspace
 from bot.blocks.message import Look
 from bot.blocks.render import Renderer
+from bot.blocks.text import inline
 from bot.channels import Channels, find_channels
 from bot.checks import check_tokens, known_secrets, prepare_folders
 from bot.config import Settings
 from bot.deadlines import Deadlines
 from bot.delivery import Delivery
 from bot.entries import keep_entries
+from bot.fetching import Fetching
 from bot.identity import Identity
 from bot.keeper import Keeper
 from bot.link import Installation, SocketLink, preflight
-from bot.listeners import home, register
+from bot.listeners import home, register, replies
 from bot.listeners.services import Services
 from bot.observability import Metrics, configure_tracing
 from bot.posting import Poster
+from bot.sessions import Sessions
+from bot.streams import Streams
 from bot.web import WebServer, serve
+from storage.attachments import Attachments
 from storage.control import Control
 from storage.database import Database
 from storage.decisions import Decisions
@@ -96,6 +102,9 @@ class App:
     deadlines: Deadlines | None = None
     delivery: Delivery | None = None
     link: SocketLink | None = None
+    sessions: Sessions | None = None
+    fetching: Fetching | None = None
+    streams: Streams | None = None
     services: Services | None = None
     reviser: Reviser | None = None
     wire: WireModel | None = None
@@ -145,8 +154,11 @@ class App:
                 self.services.anchoring.stop()
         if self.runtime is not None:
             await self.runtime.close(GRACE_S)
-        if self.delivery is not None:
-            self.delivery.stop()
+        for part in (self.delivery, self.sessions, self.fetching):
+            if part is not None:
+                part.stop()
+        if self.streams is not None:
+            await self.streams.close()
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=2.0)
         for task in self.tasks:
@@ -359,6 +371,8 @@ class _Builder:
             everybody=lambda: tuple(deciders),
         )
         poster = Poster(client, self.clock)
+        app.sessions = Sessions(client, queries, self.clock)
+        app.streams = Streams(client, self.clock, outbox.want, stopped=app.sessions.asked)
         app.delivery = Delivery(
             outbox=outbox,
             poster=poster,
@@ -366,10 +380,17 @@ class _Builder:
             delivered=decisions.delivered,
             clock=self.clock,
             count=self.metrics.count,
+            streams=app.streams,
         )
         app.delivery.problem = channels.problem
         db.subscribe("outbox", app.delivery.wake)
         app.tasks.append(asyncio.create_task(app.delivery.run(), name="delivery"))
+
+        db.subscribe("head", app.sessions.moved)
+        app.tasks.append(asyncio.create_task(app.sessions.run(), name="sessions"))
+
+        app.fetching = self._fetching(app, client, queries)
+        app.tasks.append(asyncio.create_task(app.fetching.run(), name="files"))
 
         async def sweep(limit: int) -> int:
             return await decisions.sweep(self.clock.now(), limit)
@@ -397,10 +418,13 @@ class _Builder:
                 per_person=settings.runs_an_hour,
                 everybody=settings.runs_an_hour_global,
                 at_once=settings.runs_at_once,
+                follow_ups=settings.follow_ups_an_hour,
             ),
             redact=self.redact,
             reviser=app.reviser,
             links=renderer.waits_at,
+            sessions_moved=app.sessions.asked,
+            files_owed=app.fetching.wake,
             admins=frozenset(Principal.parse(key).user for key in policy.admins(installation.team)),
             prompts=runbooks.prompts[:4],
             problems=app.problems,
@@ -414,6 +438,28 @@ class _Builder:
         if not self.over_http:
             app.link = SocketLink(slack.bolt, settings.slack_app_token.get_secret_value(), client)
             await app.link.connect()
+
+    def _fetching(self, app: App, client: AsyncWebClient, queries: Queries) -> Fetching:
+        settings = self.settings
+        workspaces, project = (settings.data / "workspaces").resolve(), settings.project.resolve()
+
+        async def attach(run: str, name: str, data: bytes) -> str:
+            return await Workspace(workspaces / run, project).attach(name, data)
+
+        async def late(run: str, text: str) -> None:
+            line = queries.run(run)
+            if line is not None and app.services is not None:
+                await replies.say(app.services, line.channel, line.thread_ts, inline(text, 300))
+
+        return Fetching(
+            rows=Attachments(app.db),
+            client=client,
+            token=settings.slack_bot_token.get_secret_value(),
+            api_url=settings.slack_api_url,
+            attach=attach,
+            late=late,
+            clock=self.clock,
+        )
 
     def _bolt(self, client: AsyncWebClient) -> AsyncApp:
         # The listener persists before Slack is answered; else a crash in between would lose what was acked.

@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     """Runs that everybody together may start in an hour."""
     runs_at_once: int = Field(default=3, ge=1)
     """Runs of one person that may be under way at once."""
+    follow_ups_an_hour: int = Field(default=30, ge=1)
+    """Times that a person may add words to running tasks in an hour."""
     retention_days: float = Field(default=396, gt=0)
     """Days after a run's end until what it was about is dropped and only hashes stay; 396 are thirteen months."""
     host: str = "127.0.0.1"

@@ -16,8 +16,10 @@ import structlog
 from agent.errors import SecondKeyError
 from agent.ports import Clock
 from bot.blocks.kit import Block
+from bot.blocks.live import Live
 from bot.blocks.message import Message
 from bot.posting import Kind, Poster, PostFault, metadata_of
+from bot.streams import CONFLICT, Streams
 from storage.outbox import OutboxRow
 
 T = TypeVar("T")
@@ -46,8 +48,8 @@ class Outbox(Protocol):
         """When a row that must wait becomes due; None when there is none."""
         ...
 
-    async def sent(self, key: str, revision: int, channel: str, ts: str) -> None:
-        """The message stands in Slack, showing at least this revision."""
+    async def sent(self, key: str, revision: int, channel: str, ts: str, then: str = "") -> None:
+        """The message stands in Slack, showing at least this revision; `then` is wanted after it."""
         ...
 
     async def failed(self, key: str, error: str, next_at: float) -> None:
@@ -62,6 +64,10 @@ class Rendered:
     message: Message
     people: tuple[str, ...] = ()
     """Slack user ids."""
+    then: str = ""
+    """Key of the message that follows once this one stands: the next part of a long answer."""
+    live: Live | None = None
+    """What a stream would show of it; only for progress."""
 
 
 class Render(Protocol):
@@ -98,6 +104,7 @@ class Delivery:
         delivered: Callable[[str, float], Awaitable[object]],
         clock: Clock,
         count: Count = _no_count,
+        streams: Streams | None = None,
     ) -> None:
         self._outbox = outbox
         self._poster = poster
@@ -105,11 +112,12 @@ class Delivery:
         self._delivered = delivered
         self._clock = clock
         self._count = count
+        self._streams = streams
         self._log = structlog.get_logger("delivery")
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._busy: dict[str, asyncio.Task[None]] = {}
-        self._posted: dict[str, tuple[str, str]] = {}
+        self._posted: dict[str, tuple[str, str, str]] = {}
         self._written: dict[str, float] = {}
         self._is_stopping = False
         self._since = clock.transport()
@@ -207,6 +215,9 @@ class Delivery:
             return
         self._written[key] = self._clock.monotonic()
         if row.ts:
+            if self._streams is not None and await self._streams.show(row, rendered.live):
+                await self._outbox.sent(key, row.wanted, row.channel, row.ts)
+                return
             try:
                 await self._update(row, rendered)
             except PostFault as fault:
@@ -221,7 +232,13 @@ class Delivery:
             return
         if self._may_stand_already(row) and (found := await self._find(row)):
             self._count("secondkey_delivery_reconciled", row.kind)
-            await self._save(row, found[2], found[0], found[1])
+            await self._save(row, found[2], found[0], found[1], rendered.then)
+            return
+        # After any doubt it is posted whole: that can be found by its key.
+        streams = self._streams if not row.error else None
+        if streams is not None and (place := await streams.begin(row, rendered.live)):
+            self._posted[key] = (*place, "")
+            await self._save(row, row.wanted, *place, "")
             return
         await self._post(row, rendered)
 
@@ -231,7 +248,8 @@ class Delivery:
 
     async def _find(self, row: OutboxRow) -> tuple[str, str, int] | None:
         try:
-            found = await self._poster.find(self._place(row), row.thread_ts, row.key)
+            marker = f"`{row.run}`" if row.kind == PROGRESS and self._streams is not None else ""
+            found = await self._poster.find(self._place(row), row.thread_ts, row.key, marker)
         except PostFault as fault:
             if fault.kind is Kind.UNREACHABLE:
                 return None
@@ -241,11 +259,18 @@ class Delivery:
     async def _update(self, row: OutboxRow, rendered: Rendered) -> None:
         metadata = metadata_of(row.key, row.wanted)
         for channel, ts in zip(row.channel.split(","), row.ts.split(","), strict=False):
-            await self._shaped(
-                rendered.message,
-                lambda text, blocks, c=channel, t=ts: self._poster.update(c, t, text, blocks, metadata),
-            )
-        await self._outbox.sent(row.key, row.wanted, row.channel, row.ts)
+
+            async def write(text: str, blocks: list[Block], c: str = channel, t: str = ts) -> None:
+                try:
+                    await self._poster.update(c, t, text, blocks, metadata)
+                except PostFault as fault:
+                    if fault.error != CONFLICT or self._streams is None:
+                        raise
+                    await self._streams.settle(row, c, t, rendered.live)
+                    await self._poster.update(c, t, text, blocks, metadata)
+
+            await self._shaped(rendered.message, write)
+        await self._outbox.sent(row.key, row.wanted, row.channel, row.ts, rendered.then)
         self._count("secondkey_delivery_updated", row.kind)
 
     async def _post(self, row: OutboxRow, rendered: Rendered) -> None:
@@ -261,8 +286,8 @@ class Delivery:
         else:
             if row.kind in self._render.channels:
                 self.problem = ""
-        self._posted[row.key] = (channel, ts)
-        await self._save(row, row.wanted, channel, ts)
+        self._posted[row.key] = (channel, ts, rendered.then)
+        await self._save(row, row.wanted, channel, ts, rendered.then)
         self._count("secondkey_delivery_posted", row.kind)
 
     async def _post_directly(self, row: OutboxRow, rendered: Rendered, why: PostFault) -> tuple[str, str]:
@@ -302,10 +327,10 @@ class Delivery:
                 raise
         return await call(message.text, [])
 
-    async def _save(self, row: OutboxRow, revision: int, channel: str, ts: str) -> None:
+    async def _save(self, row: OutboxRow, revision: int, channel: str, ts: str, then: str) -> None:
         if row.kind == CARD:
             await self._delivered(row.subject, self._clock.now())
-        await self._outbox.sent(row.key, revision, channel, ts)
+        await self._outbox.sent(row.key, revision, channel, ts, then)
         self._posted.pop(row.key, None)
 
     async def _put_off(self, row: OutboxRow, fault: PostFault) -> None:

@@ -44,6 +44,7 @@ actions_channel = "ai-actions"
 # runs_an_hour = 10
 # runs_an_hour_global = 100
 # runs_at_once = 3
+# follow_ups_an_hour = 30
 
 # Days after a run's end until what it was about is dropped; the proof that it was stays.
 # retention_days = 396

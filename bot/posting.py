@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final, cast
@@ -173,8 +174,12 @@ class Poster:
             raise PostFault(Kind.UNCLEAR, "no_channel")
         return str(channel["id"])
 
-    async def find(self, channel: str, thread_ts: str, key: str) -> tuple[str, int] | None:
-        """The ts and revision of a message with this key, if Slack has it; the newest 600 are looked through."""
+    async def find(self, channel: str, thread_ts: str, key: str, marker: str = "") -> tuple[str, int] | None:
+        """The ts and revision of a message with this key, if Slack has it; the newest 600 are looked through.
+
+        A stream gets its key only when it ends: `marker` is a text by which a message of ours without a key is known.
+        """
+        streamed: tuple[str, int] | None = None
         if not channel:
             raise PostFault(Kind.UNREACHABLE, "no_channel")
         method: Call = self._client.conversations_replies if thread_ts else self._client.conversations_history
@@ -186,11 +191,13 @@ class Poster:
             for message in cast("list[Mapping[str, Any]]", answer.get("messages") or []):
                 if found := _revision_of(message, key):
                     return found
+                if marker and message.get("bot_id") and "metadata" not in message and marker in json.dumps(message):
+                    streamed = str(message.get("ts") or ""), 0
             cursor = cast("Mapping[str, Any]", answer.get("response_metadata") or {}).get("next_cursor")
             if not cursor:
-                return None
+                break
             arguments["cursor"] = cursor
-        return None
+        return streamed if streamed and streamed[0] else None
 
     async def _call(self, holds: str, call: Call, **arguments: Any) -> Mapping[str, Any]:  # noqa: ANN401  # any JSON value
         try:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.domain import Principal, Task, content_hash
 from agent.errors import QuotaExceeded
 from agent.events import CoRequesterAdded, Event, FollowUpReceived, RunCreated
 from agent.ports import Ids
+from storage.attachments import Offered, owe
 from storage.database import Database, Tx
 from storage.journal import append, keep_blobs
-from storage.quotas import Quotas, check_quotas
+from storage.parentage import context_of, inherited
+from storage.quotas import Quotas, check_follow_ups, check_quotas
 from storage.working import Working
 
 
@@ -42,11 +45,14 @@ class Inbox:
         *,
         quota: Quotas | None = None,
         parent_run: str = "",
+        files: Sequence[Offered] = (),
         trace_id: str = "",
         span_id: str = "",
         quoted: Principal | None = None,
     ) -> Accepted | Duplicate:
-        """Write inbox key, task and run; an empty key (a terminal) is no delivery and never a duplicate.
+        """Write inbox key, task, run and the files that it is owed.
+
+        An empty key (a terminal) is no delivery and never a duplicate.
 
         `quoted` wrote words that the task quotes, and is a co-requester from the start (invariant 5).
 
@@ -54,7 +60,6 @@ class Inbox:
         StorageUnavailable.
         """
         run = self._ids.new("run")
-        created = RunCreated(task=task, parent_run=parent_run, trace_id=trace_id, span_id=span_id)
 
         def write(tx: Tx) -> Accepted | Duplicate | QuotaExceeded:
             place = task.place
@@ -68,7 +73,20 @@ class Inbox:
             exceeded = check_quotas(tx.conn, task.principal.key, tx.now, quota) if quota else None
             if exceeded:
                 return exceeded
-            events: list[Event] = [created]
+            context = context_of(tx, parent_run) if parent_run else ""
+            digest = content_hash(context) if context else ""
+            keep_blobs(tx, {digest: context} if context else {})
+            created = RunCreated(
+                task=task,
+                parent_run=parent_run,
+                context_blob=digest,
+                trace_id=trace_id,
+                span_id=span_id,
+                files=len(files),
+            )
+            owe(tx, run, key, files)
+            others = inherited(tx, parent_run, task.principal) if context else ()
+            events = [created, *others, *_uploaders(task.principal, files)]
             if quoted is not None and quoted.key != task.principal.key:
                 events.append(CoRequesterAdded(principal=quoted, cause="quote"))
             append(tx, run, events)
@@ -83,27 +101,49 @@ class Inbox:
         """Whether this key came before; from now on it has. For commands and clicks, which carry no task."""
         return await self._db.write(lambda tx: not _first_time(tx, key))
 
-    async def follow_up(self, run: str, principal: Principal, text: str, *, key: str = "") -> bool:
+    async def follow_up(
+        self,
+        run: str,
+        principal: Principal,
+        text: str,
+        *,
+        key: str = "",
+        quota: Quotas | None = None,
+        files: Sequence[Offered] = (),
+    ) -> bool:
         """Add a person's words to a running task; they cannot decide on it from then on.
 
         False when the run is over (a new run takes the words) or the delivery came before. `text` is already redacted.
-        Raises UnknownRun or StorageUnavailable.
+        Raises QuotaExceeded (the key is kept, as in `accept`), UnknownRun or StorageUnavailable.
         """
         digest = content_hash(text)
 
-        def write(tx: Tx) -> bool:
+        def write(tx: Tx) -> bool | QuotaExceeded:
             work = Working.load(tx, run)
             if work.live.status.is_final or not _first_time(tx, key):
                 return False
+            if quota and (exceeded := check_follow_ups(tx, run, principal.key, quota)):
+                return exceeded
             keep_blobs(tx, {digest: text})
-            append(tx, run, (FollowUpReceived(principal=principal, text_blob=digest),), work=work)
+            owe(tx, run, key, files)
+            said = FollowUpReceived(principal=principal, text_blob=digest)
+            append(tx, run, (said, *_uploaders(principal, files)), work=work)
             return True
 
-        return await self._db.write(write)
+        result = await self._db.write(write)
+        if isinstance(result, QuotaExceeded):
+            raise result
+        return result
 
     async def forget(self, before: float) -> int:
         """Drop keys older than a business time, which Slack cannot deliver again; returns how many."""
         return await self._db.write(lambda tx: tx.conn.execute("DELETE FROM inbox WHERE at < ?", (before,)).rowcount)
+
+
+def _uploaders(author: Principal, files: Sequence[Offered]) -> tuple[Event, ...]:
+    """Whose files come in are co-requesters from then on (invariant 5); the author is one already."""
+    users = dict.fromkeys(item.uploader for item in files if item.uploader and item.uploader != author.user)
+    return tuple(CoRequesterAdded(principal=Principal(team=author.team, user=user), cause="file") for user in users)
 
 
 _RUN_OF_MESSAGE = """SELECT run FROM tasks WHERE team = ? AND channel = ? AND message_ts = ? AND message_ts <> ''"""

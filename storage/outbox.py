@@ -18,6 +18,9 @@ _KINDS = {
     "progress": "progress",
     "answer": "answer",
 }
+# Read before the row learns where it really stands: what follows is tried in the same place as this one was.
+_FOLLOW = """INSERT OR IGNORE INTO outbox SELECT ?, run, lane, 1, 0, team, channel, '', thread_ts, 0, 0, '', ?, ?
+  FROM outbox WHERE message_key = ?"""
 LANES = ("decision", "card", "takeover", "progress")
 
 
@@ -53,7 +56,12 @@ class OutboxRow:
     @property
     def subject(self) -> str:
         """The id of what the message is about: an approval, a takeover or a run."""
-        return self.key.partition(":")[2]
+        return self.key.partition(":")[2].partition("#")[0]
+
+    @property
+    def part(self) -> int:
+        """Which part of a long answer this is, counted from 1."""
+        return int(self.key.partition("#")[2] or 1)
 
 
 class Outbox:
@@ -83,16 +91,32 @@ class Outbox:
         """The row whose message stands at this place in Slack."""
         return self._one("channel = ? AND ts = ? AND ts <> ''", channel, ts)
 
-    async def sent(self, key: str, revision: int, channel: str, ts: str) -> None:
-        """Slack has this revision at (channel, ts); an older one than is known changes only the place."""
+    async def sent(self, key: str, revision: int, channel: str, ts: str, then: str = "") -> None:
+        """Slack has this revision at (channel, ts); an older one than is known changes only the place.
+
+        `then` is the key of the message that follows in the same place, wanted from now on: never before this one.
+        """
         query = """UPDATE outbox SET sent = max(sent, ?), channel = ?, ts = ?, attempts = 0, next_at = 0, error = ''
           WHERE message_key = ?"""
 
         def write(tx: Tx) -> None:
             before = tx.conn.execute("SELECT ts FROM outbox WHERE message_key = ?", (key,)).fetchone()
+            if then:
+                tx.conn.execute(_FOLLOW, (then, tx.transport, tx.transport, key))
+                tx.signal("outbox")
             tx.conn.execute(query, (revision, channel, ts, key))
             if ts and before and before[0] != ts and stands_now(tx, key, channel, ts):
                 tx.signal("outbox")
+
+        await self._db.write(write)
+
+    async def want(self, key: str) -> None:
+        """Have a message sent once more, as it is then."""
+        query = "UPDATE outbox SET wanted = wanted + 1, wanted_at = ? WHERE message_key = ?"
+
+        def write(tx: Tx) -> None:
+            tx.conn.execute(query, (tx.transport, key))
+            tx.signal("outbox")
 
         await self._db.write(write)
 

@@ -220,6 +220,7 @@ _TABLE: dict[type[ev.Event], Callable[[Working, Any, int], None]] = {
     ev.TakeoverReleased: takeovers.takeover_released,
     ev.TakeoverReminded: takeovers.takeover_reminded,
     ev.TakeoverClosed: takeovers.takeover_closed,
+    ev.FilesAttached: _only_told,
     ev.StopRequested: _only_told,
     ev.TimeRanOut: _only_told,
 }

@@ -6,6 +6,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from agent.errors import QuotaExceeded
+from storage.database import Tx
 
 WINDOW_S = 3600.0
 
@@ -20,6 +21,8 @@ class Quotas:
     """Runs that all people together may start in an hour."""
     at_once: int = 3
     """Runs of one person that are neither over nor waiting for people."""
+    follow_ups: int = 30
+    """Follow-ups to runs under way that a person may write in an hour."""
 
 
 def check_quotas(conn: sqlite3.Connection, requester: str, now: float, quotas: Quotas) -> QuotaExceeded | None:
@@ -48,4 +51,17 @@ def check_quotas(conn: sqlite3.Connection, requester: str, now: float, quotas: Q
                 f"{quotas.everybody} runs were started within the last hour, which is the limit for everybody together."
             )
             return QuotaExceeded(text, retry_at=row[0] + WINDOW_S, scope="everybody")
+    return None
+
+
+def check_follow_ups(tx: Tx, run: str, principal: str, quotas: Quotas) -> QuotaExceeded | None:
+    """Count one more follow-up of this person, or say why it is one too many; what left the window is forgotten."""
+    tx.conn.execute("DELETE FROM follow_ups WHERE principal = ? AND at <= ?", (principal, tx.now - WINDOW_S))
+    if quotas.follow_ups:
+        query = "SELECT at FROM follow_ups WHERE principal = ? ORDER BY at DESC LIMIT 1 OFFSET ?"
+        row = tx.conn.execute(query, (principal, quotas.follow_ups - 1)).fetchone()
+        if row:
+            text = f"You added to running tasks {quotas.follow_ups} times within the last hour, which is the limit."
+            return QuotaExceeded(text, retry_at=row[0] + WINDOW_S, scope="follow_ups")
+    tx.conn.execute("INSERT INTO follow_ups VALUES (?, ?, ?)", (principal, tx.now, run))
     return None

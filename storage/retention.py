@@ -33,6 +33,8 @@ _FORGET = (
     "UPDATE approvals SET reason = '', because = '' WHERE run = ?",
     "UPDATE takeovers SET what = '', reference = '', evidence = '' WHERE run = ?",
     "UPDATE control SET reason = '' WHERE run = ?",
+    "UPDATE feedback SET word = '' WHERE run = ?",
+    "UPDATE attachments SET name = '', url = '', path = '', why = '' WHERE run = ?",
 )
 
 

@@ -139,12 +139,31 @@ _ENTRY = (
     "CREATE INDEX anchors_open ON anchors(created_at) WHERE state IN ('draft', 'over')",
     "CREATE INDEX actions_id ON actions(id)",
 )
+_THREAD = (
+    # One vote a person and run under an answer; the word is what they said of it, if anything.
+    """CREATE TABLE feedback (
+      run TEXT NOT NULL, principal TEXT NOT NULL, vote TEXT NOT NULL, word TEXT NOT NULL, at REAL NOT NULL,
+      PRIMARY KEY (run, principal)
+    ) STRICT, WITHOUT ROWID""",
+    # Who added words to a running task and when, for the quota; a row older than its window is dropped.
+    "CREATE TABLE follow_ups (principal TEXT NOT NULL, at REAL NOT NULL, run TEXT NOT NULL) STRICT",
+    "CREATE INDEX follow_ups_by ON follow_ups(principal, at)",
+    # Files that people attached: owed until they are in the run's workspace (done) or cannot be (failed). `batch` is
+    # the message that they came with; at most one row a file and message.
+    """CREATE TABLE attachments (
+      run TEXT NOT NULL, batch TEXT NOT NULL, file TEXT NOT NULL, n INTEGER NOT NULL, name TEXT NOT NULL,
+      kind TEXT NOT NULL, size INTEGER NOT NULL, url TEXT NOT NULL, state TEXT NOT NULL, path TEXT NOT NULL,
+      why TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (run, batch, file)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX attachments_owed ON attachments(at) WHERE state = 'owed'",
+)
 
 STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "m001_tables": _FIRST,
         "m002_audit": _SECOND,
         "m004_cards": _CARDS,
+        "m005_thread": _THREAD,
         "m007_entry": _ENTRY,
     }
 )

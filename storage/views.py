@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent import events as ev
-from agent.domain import Action, ApprovalState, Outcome, Place, Plan, Principal, RunStatus, Task, Tier
+from agent.domain import Action, ApprovalState, AttachedFile, Outcome, Place, Plan, Principal, RunStatus, Task, Tier
 from storage.journal import read_blob
 from storage.rows import ApprovalRow, TakeoverRow, approval_rows, find_approval, find_takeover, takeover_rows
 from storage.successors import Successor, find_successor, waiting_in
@@ -21,7 +21,7 @@ _ACTIONS = """SELECT a.id, a.phase, a.outcome, a.approval, a.takeover, coalesce(
   LEFT JOIN events r ON r.run = a.run AND r.seq = a.rated_seq
   LEFT JOIN events e ON e.run = a.run AND e.seq = a.ended_seq WHERE a.run = ?"""
 _STORY = """SELECT payload FROM events WHERE run = ? AND type IN ('run_created', 'plan_made', 'plan_failed',
-  'step_started', 'step_finished', 'stop_requested') ORDER BY seq"""
+  'step_started', 'step_finished', 'stop_requested', 'files_attached') ORDER BY seq"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,10 @@ class RunView:
     co_requesters: tuple[str, ...]
     """Principal keys, the requester first."""
     answer: str
+    files: tuple[AttachedFile, ...] = ()
+    """What people attached, in the order in which it came."""
+    files_owed: int = 0
+    """Attached files that are still on their way, before anything is planned."""
 
     @property
     def standing(self) -> tuple[ActionView, ...]:
@@ -210,10 +214,14 @@ def run_view(conn: sqlite3.Connection, run: str) -> RunView | None:
     plan_failed = ""
     stop: ev.StopRequested | None = None
     steps: dict[int, StepView] = {}
+    files: tuple[AttachedFile, ...] = ()
+    owed = 0
     for (payload,) in conn.execute(_STORY, (run,)):
         match ev.decode(payload) if payload else None:
             case ev.RunCreated() as event:
-                task = event.task
+                task, owed = event.task, event.files
+            case ev.FilesAttached() as event:
+                files = (*files, *event.files)
             case ev.PlanMade() as event:
                 plan = event.plan
             case ev.PlanFailed() as event:
@@ -239,6 +247,8 @@ def run_view(conn: sqlite3.Connection, run: str) -> RunView | None:
         takeovers=takeover_rows(conn, "WHERE t.run = ? ORDER BY t.opened_at, t.id", (run,)),
         co_requesters=co_requesters(conn, run),
         answer=_body(conn, line.answer_blob),
+        files=files,
+        files_owed=max(0, owed - len(files)),
     )
 
 

@@ -1,45 +1,118 @@
-"""The answer of a run, posted whole: the text, and for a partial one what was done, denied, expired and left out."""
+"""The answer of a run, posted whole, in as many messages as its text needs.
+
+Of a partial one also what was done, denied, expired and left out; then what it was read from, what it cost, and two
+buttons to say how it was.
+"""
 
 from __future__ import annotations
 
 from agent.domain import Outcome, RunStatus
-from bot.blocks.kit import Block, context, section
+from bot.blocks.kit import MESSAGE, Block, context, plain, section
 from bot.blocks.message import Look, Message
+from bot.blocks.parts import pages_of
 from bot.blocks.progress import not_begun, what
-from bot.blocks.text import SECTION, bare, inline, prose
+from bot.blocks.sources import sources_line
+from bot.blocks.text import bare, inline, width
 from bot.words import OUTCOME, RUN, count, money
 from storage.views import RunView
 
-PARAGRAPHS = 3
-"""Sections for the text of an answer."""
+FEEDBACK = "feedback"
+"""Action id of the feedback buttons; their value is `<run>|good` or `<run>|bad`."""
 _LIST = 10
 
 
 def answer_message(view: RunView, look: Look) -> Message:
-    """The answer; its first post mentions the requester."""
-    body = view.answer or view.run.summary or "There is nothing to report."
-    run = view.run
-    verdict = _NO_PLAN if run.status is RunStatus.FAILED and view.plan is None else _HEAD.get(run.status, "")
-    head = f"{look.who(run.requester)} {verdict}".strip()
-    blocks: list[Block] = [section(head), *(section(part) for part in _parts(body))]
-    # What is written from the state lists it all by itself; what a model writes may leave something out.
-    by_model = view.plan is not None and view.plan.planner == "model"
-    if by_model and run.status is not RunStatus.COMPLETED and (listed := _list(view)):
-        blocks.append(section(listed))
-    cost = f"{count(len(view.steps), 'step')} · {money(run.spent_micro_usd)} · run `{inline(run.id, 40)}`"
-    blocks.append(context(" · ".join([_author(view), cost, *_how_to_go_on(view)])))
-    text = f"{RUN[run.status].capitalize()}: {bare(body, 300)}"
-    safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return Message.of(safe, blocks, [section(head), section(inline(body, 2500))])
+    """The answer's first message, which is all of it unless it is long; its first post mentions the requester."""
+    return answer_messages(view, look)[0]
 
 
-_HEAD = {
+def answer_messages(view: RunView, look: Look) -> list[Message]:
+    """All messages of the answer, in their order."""
+    body = _body(view)
+    found = pages_of(body)
+    pages: list[list[Block]] = [[section(text) for text in page] for page in found.pages]
+    pages[0].insert(0, section(_head(view, look)))
+    tail = _tail(view)
+    if _length([*pages[-1], *tail]) > MESSAGE:
+        pages.append([])
+    rest = (
+        f"_{found.missing:,} more characters are left out: the answer is too long for Slack._" if found.missing else ""
+    )
+    if rest:
+        pages[-1].append(section(rest))
+    status = f"{RUN[view.run.status].capitalize()}: {bare(body, 300)}"
+    messages = list[Message]()
+    for number, page in enumerate(pages, start=1):
+        of_all = f"part {number} of {len(pages)}"
+        note = [context(f"{of_all} · {rest}" if rest and number == 1 else of_all)] if len(pages) > 1 else []
+        whole = [*page, *note, *(tail if number == len(pages) else ())]
+        text = status if number == 1 else f"The answer, {of_all}"
+        safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        messages.append(Message.of(safe, whole, [*page, *note]))
+    return messages
+
+
+_HEADS = {
     RunStatus.COMPLETED: ":white_check_mark: *Done.*",
     RunStatus.PARTIAL: ":warning: *Only a part is done.*",
     RunStatus.FAILED: ":x: *It failed.*",
     RunStatus.CANCELLED: ":octagonal_sign: *It was stopped.*",
 }
 _NO_PLAN = ":x: *I cannot do this.*"
+
+
+def _body(view: RunView) -> str:
+    return view.answer or view.run.summary or "There is nothing to report."
+
+
+def _head(view: RunView, look: Look) -> str:
+    run = view.run
+    verdict = _NO_PLAN if run.status is RunStatus.FAILED and view.plan is None else _HEADS.get(run.status, "")
+    if run.status is RunStatus.CANCELLED and view.stop is not None:
+        verdict += f" By {look.actor(view.stop.by)}."
+    return f"{look.who(run.requester)} {verdict}".strip()
+
+
+def _tail(view: RunView) -> list[Block]:
+    """What stands under the text: what became of the rest, sources, author, cost, and how to go on."""
+    run = view.run
+    blocks = list[Block]()
+    # What is written from the state lists it all by itself; what a model writes may leave something out.
+    by_model = view.plan is not None and view.plan.planner == "model"
+    lists_itself = run.status is not RunStatus.COMPLETED and not by_model
+    if by_model and run.status is not RunStatus.COMPLETED and (listed := _list(view)):
+        blocks.append(section(listed))
+    if not lists_itself and (sources := sources_line(view)):
+        blocks.append(context(sources))
+    cost = f"{count(len(view.steps), 'step')} · {money(run.spent_micro_usd)} · run `{inline(run.id, 40)}`"
+    blocks.append(context(" · ".join([_author(view), cost, *_how_to_go_on(view)])))
+    if run.channel and run.status is not RunStatus.CANCELLED:
+        blocks.append(feedback_buttons(run.id))
+    return blocks
+
+
+def feedback_buttons(run: str) -> Block:
+    """Two small buttons; whoever may see the run can press one."""
+    return {
+        "type": "context_actions",
+        "block_id": f"feedback:{run}"[:255],
+        "elements": [
+            {
+                "type": "feedback_buttons",
+                "action_id": FEEDBACK,
+                "positive_button": {
+                    "text": plain("Good answer"),
+                    "value": f"{run}|good",
+                    "accessibility_label": "This answer is good",
+                },
+                "negative_button": {
+                    "text": plain("Bad answer"),
+                    "value": f"{run}|bad",
+                    "accessibility_label": "This answer is not good",
+                },
+            }
+        ],
+    }
 
 
 def _author(view: RunView) -> str:
@@ -57,20 +130,6 @@ def _how_to_go_on(view: RunView) -> list[str]:
     return ["mention me to go on"] if place.channel and not place.is_dm else []
 
 
-def _parts(body: str) -> list[str]:
-    """The text in at most three sections, split at line ends; what does not fit is said to be missing."""
-    parts, rest = list[str](), body.strip()
-    while rest and len(parts) < PARAGRAPHS:
-        piece = rest[: SECTION - 400]
-        if len(piece) < len(rest) and "\n" in piece[1000:]:
-            piece = piece[: piece.rindex("\n")]
-        parts.append(prose(piece))
-        rest = rest[len(piece) :].lstrip("\n")
-    if rest:
-        parts[-1] += f"\n_… and {len(rest)} more characters_"
-    return parts
-
-
 def _list(view: RunView) -> str:
     """What was done, and what was not, one line each."""
     lines = list[str]()
@@ -81,3 +140,10 @@ def _list(view: RunView) -> str:
             lines.append(f"• and {len(items) - _LIST} more ({OUTCOME[outcome]})")
     lines += [f"• *not begun*: {inline(item, 150)}" for item in not_begun(view)]
     return "*What became of it*\n" + "\n".join(lines[:30]) if lines else ""
+
+
+def _length(blocks: list[Block]) -> int:
+    """Characters of sections and contexts, with some air."""
+    texts = [block.get("text", {}).get("text", "") for block in blocks]
+    texts += [element["text"] for block in blocks for element in block.get("elements", ()) if "text" in element]
+    return sum(width(str(text)) for text in texts) + 600

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from agent.domain import MAX_STEPS, RunStatus
-from bot.blocks.kit import Block, context, section
+from bot.blocks.kit import Block, actions, button, context, plain, section
 from bot.blocks.message import Look, Message
 from bot.blocks.text import inline
 from bot.words import OUTCOME, RUN, count, duration, money
 from storage.views import ActionView, RunView, StepView
 
+STOP = "stop_run"
+"""Action id of the button that ends a run; its value is the run's id."""
 STEP_MARK = {
     "waiting": ":white_circle: to do",
     "open": ":large_blue_circle: working",
@@ -24,25 +26,56 @@ STEP_MARK = {
 def progress_message(view: RunView, look: Look, waits_at: tuple[str, ...] = (), approvals_channel: str = "") -> Message:
     """The progress of a run. `waits_at` are links to the cards that it waits for."""
     run, is_final = view.run, view.run.status.is_final
-    head = f":robot_face: *An AI works here.* Status: *{RUN[run.status]}*."
+    by = f" by {look.actor(view.stop.by)}" if view.stop is not None and run.status is RunStatus.CANCELLED else ""
+    head = f":robot_face: *An AI works here.* Status: *{RUN[run.status]}*{by}."
     has_no_plan = is_final and not view.steps and bool(view.plan_failed)
     plan = "_No plan was made; the answer says why._" if has_no_plan else plan_lines(view)
     blocks: list[Block] = [section(head), section(plan)]
+    if files := files_line(view):
+        blocks.append(context(files))
     if waits_at and run.status is RunStatus.WAITING:
         links = ", ".join(f"<{url}|question {number}>" for number, url in enumerate(waits_at, start=1))
         blocks.append(section(f":key: It waits for people: {links}"))
     elif run.status is RunStatus.WAITING:
         where = f" in {_channel(approvals_channel)}" if approvals_channel else ""
         blocks.append(section(f":key: It waits for people{where}."))
-    if view.task.place.is_dm and approvals_channel and not is_final:
-        blocks.append(
-            context(f"If I need a yes, the question with the exact call will stand in {_channel(approvals_channel)}.")
-        )
+    if notice := where_cards_stand(view, approvals_channel):
+        blocks.append(context(notice))
     cost = f"{money(run.spent_micro_usd)} · {len(view.steps)} of {count(MAX_STEPS, 'step')}"
     stop = "" if is_final else f" · `{look.command} stop {inline(run.id, 40)}` stops it"
     took = f" · {duration((run.ended_at - run.created_at) / look.rate)}" if run.ended_at else ""
     blocks.append(context(f"{cost}{took} · run `{inline(run.id, 40)}`{stop}"))
+    if not is_final:
+        blocks.append(actions(f"run:{run.id}", stop_button(run.id)))
     return Message.of(f"An AI works on this: {RUN[run.status]}", blocks, [section(head)])
+
+
+def stop_button(run: str) -> Block:
+    """Ends the run, after one more question."""
+    confirm: Block = {
+        "title": plain("Stop this run?"),
+        "text": plain("Nothing more starts, what runs is ended, and open questions are withdrawn. It cannot go on."),
+        "confirm": plain("Stop it"),
+        "deny": plain("Let it go on"),
+        "style": "danger",
+    }
+    return {**button("Stop", STOP, run, style="danger"), "confirm": confirm}
+
+
+def files_line(view: RunView) -> str:
+    """What people attached, and what of it could not be taken; empty when there is nothing."""
+    if view.files_owed and not view.run.status.is_final:
+        return f":paperclip: fetching {count(view.files_owed, 'file')}"
+    taken = [inline(item.path, 120) for item in view.files if not item.why]
+    failed = [f"{inline(item.name, 80)} was not taken: {inline(item.why, 150)}" for item in view.files if item.why]
+    return f":paperclip: {' · '.join([*taken, *failed][:12])}" if taken or failed else ""
+
+
+def where_cards_stand(view: RunView, approvals_channel: str) -> str:
+    """Said to somebody who asked in a direct message, before others read what they asked for (invariant 15)."""
+    if not view.task.place.is_dm or not approvals_channel or view.run.status.is_final:
+        return ""
+    return f"If I need a yes, the question with the exact call will stand in {_channel(approvals_channel)}."
 
 
 def _channel(channel: str) -> str:

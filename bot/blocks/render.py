@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from agent.domain import ApprovalState, Principal
-from bot.blocks.answer import answer_message
+from bot.blocks.answer import answer_messages
 from bot.blocks.approval import CardLinks, approval_card, reminder
+from bot.blocks.live import live_of
 from bot.blocks.message import Look, Names
 from bot.blocks.progress import progress_message
 from bot.blocks.result import result_message
@@ -52,7 +53,7 @@ class Renderer:
             case "progress":
                 return self._progress(row.subject, look)
             case _:
-                return self._answer(row.subject, look)
+                return self._answer(row.subject, row.part, look)
 
     def _approval(self, approval: str, look: Look) -> Rendered | None:
         view = self.queries.approval_view(approval)
@@ -97,14 +98,17 @@ class Renderer:
         view = self.queries.run_view(run)
         if view is None:
             return None
-        message = progress_message(view, look, self.waits_at(view), self.channels.get("approval", ""))
-        return Rendered(message, self._users((view.run.requester,), nobody=()))
+        channel = self.channels.get("approval", "")
+        message = progress_message(view, look, self.waits_at(view), channel)
+        return Rendered(message, self._users((view.run.requester,), nobody=()), live=live_of(view, channel))
 
-    def _answer(self, run: str, look: Look) -> Rendered | None:
+    def _answer(self, run: str, part: int, look: Look) -> Rendered | None:
         view = self.queries.run_view(run)
-        if view is None:
+        messages = answer_messages(view, look) if view is not None else []
+        if view is None or not 0 < part <= len(messages):
             return None
-        return Rendered(answer_message(view, look), self._users((view.run.requester,), nobody=()))
+        then = f"answer:{run}#{part + 1}" if part < len(messages) else ""
+        return Rendered(messages[part - 1], self._users((view.run.requester,), nobody=()), then)
 
     def waits_at(self, view: RunView) -> tuple[str, ...]:
         """Links to the cards and takeovers that a run waits for."""

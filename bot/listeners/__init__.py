@@ -16,6 +16,7 @@ from bot.listeners import (
     shortcuts,
     steps,
     tasks,
+    thread,
     together,
 )
 from bot.listeners.services import Bolt, Services
@@ -26,5 +27,5 @@ def register(app: AsyncApp, services: Services) -> None:
     bolt: Bolt = app
     fallback.guard(bolt, services)
     home_team.guard(bolt, services)
-    for part in (tasks, decisions, cards, forms, edits, together, commands, home, shortcuts, steps, fallback):
+    for part in (tasks, decisions, cards, forms, edits, together, commands, home, shortcuts, steps, thread, fallback):
         part.register(bolt, services)

@@ -40,7 +40,7 @@ def register(app: Bolt, services: Services) -> None:
 
 
 def listener(services: Services, handler: Handler) -> Callable[..., Awaitable[None]]:
-    """Ack, read the click, and do what the handler says; the person is told what came of it."""
+    """A listener that acks, reads the click, and handles it so that the person is always answered."""
 
     async def clicked(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()

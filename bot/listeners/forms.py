@@ -27,7 +27,7 @@ _log = structlog.get_logger("listeners")
 def register(app: Bolt, services: Services) -> None:
     """Listen to each form, and to the closing of the one that keeps the agent waiting."""
     for callback_id, (save, required) in FORMS.items():
-        app.view(callback_id)(_listener(services, save, required))
+        app.view(callback_id)(form_listener(services, save, required))
 
     async def closed(ack: AsyncAck, body: dict[str, Any]) -> None:
         await ack()
@@ -39,7 +39,9 @@ def register(app: Bolt, services: Services) -> None:
     app.view_closed(modals.DENY_REASON)(closed)
 
 
-def _listener(services: Services, save: Save, required: dict[str, str]) -> Callable[..., Awaitable[None]]:
+def form_listener(services: Services, save: Save, required: dict[str, str]) -> Callable[..., Awaitable[None]]:
+    """A listener that reads a form, saves it, and shows what is wrong in the form's own place."""
+
     async def submitted(ack: AsyncAck, body: dict[str, Any]) -> None:
         sent = submission_of(body)
         kept = modals.Kept.read(sent.metadata) if sent else None

@@ -76,7 +76,13 @@ class Said:
     ts: str
     thread_ts: str
     is_dm: bool
-    has_files: bool
+    event: Body
+    """The whole event, for what only some messages have."""
+
+    @property
+    def has_files(self) -> bool:
+        """Whether files came with it."""
+        return bool(self.event.get("files"))
 
 
 def mapping(value: object) -> Body:
@@ -184,7 +190,7 @@ def said_of(body: Body, bot_user: str) -> Said | None:
         ts=ts,
         thread_ts=thread_ts,
         is_dm=event.get("channel_type") == "im" or (not event.get("channel_type") and channel.startswith("D")),
-        has_files=bool(event.get("files")),
+        event=event,
     )
 
 

@@ -42,6 +42,14 @@ async def _no_watch(run: str) -> None:
     del run
 
 
+def _nothing() -> None:
+    """Nobody listens."""
+
+
+def _nobody(run: str) -> None:
+    del run
+
+
 def _no_links(view: RunView) -> Sequence[str]:
     del view
     return ()
@@ -126,6 +134,10 @@ class Services:
     """Makes the calls that people want otherwise, or once more."""
     on_run: Callable[[str], Awaitable[None]] = _no_watch
     """Told of a run that was accepted; the journal's own signal wakes drivers anyway."""
+    files_owed: Callable[[], None] = _nothing
+    """Told that somebody attached files, which are to be fetched."""
+    sessions_moved: Callable[[str], None] = _nobody
+    """Told of a run whose session's status Slack has to be told anew."""
     tasks: Tasks = field(default_factory=Tasks)
     anchoring: Anchoring | None = None
     """Takes tasks that are asked elsewhere than in a message; None where nothing drives it."""

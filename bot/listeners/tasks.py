@@ -13,6 +13,7 @@ from agent.errors import NotEntitled, QuotaExceeded, StorageUnavailable
 from bot.blocks.status import help_text
 from bot.identity import NotVerified
 from bot.listeners import replies
+from bot.listeners.attached import offered
 from bot.listeners.payload import Body, Said, mapping, said_of, text_of
 from bot.listeners.services import Bolt, Services
 from bot.words import sentence
@@ -96,10 +97,11 @@ async def _take(services: Services, said: Said) -> None:
 
 async def _run(services: Services, said: Said, principal: Principal, key: str) -> None:
     """Words for the thread's run when it goes on, else a new run; the run's own messages answer for it."""
-    text = services.redact(said.text)
+    text, files = services.redact(said.text), offered(said.event)
     parent = services.queries.find_run_by_thread(principal.team, said.who.channel, said.thread_ts)
     if parent is not None and not parent.status.is_final:
-        if await services.inbox.follow_up(parent.id, principal, text, key=key):
+        if await services.inbox.follow_up(parent.id, principal, text, key=key, quota=services.quota, files=files):
+            services.files_owed()
             services.tasks.start(replies.react(services, said.who.channel, said.ts, "eyes"))
             return
         parent = services.queries.run(parent.id)
@@ -117,8 +119,11 @@ async def _run(services: Services, said: Said, principal: Principal, key: str) -
             is_dm=said.is_dm,
         ),
     )
-    accepted = await services.inbox.accept(key, task, quota=services.quota, parent_run=parent.id if parent else "")
+    accepted = await services.inbox.accept(
+        key, task, quota=services.quota, parent_run=parent.id if parent else "", files=files
+    )
     if isinstance(accepted, Accepted):
+        services.files_owed()
         await services.on_run(accepted.run)
         services.tasks.start(replies.react(services, said.who.channel, said.ts, "eyes"))
 
@@ -127,7 +132,7 @@ def _word(services: Services, said: Said) -> str:
     """What is answered to a message that is no task; empty for a task."""
     if not said.text:
         if said.has_files:
-            return "I can read text only, not files. Please write what I should do."
+            return "I do not know what to do with a file alone. Please send it with a few words, in one message."
         return f"I am here. Write me what to do, or type `{services.command} help`."
     if len(said.text) > services.task_characters:
         return (

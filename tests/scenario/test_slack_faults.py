@@ -41,6 +41,8 @@ async def test_a_card_stands_once_whatever_happens_to_its_post(house: House, fau
     await house.answer(other)
     await house.shows(card, "Done")
     assert len(await _own(house, ACTIONS)) == 2
+    # A stream has no key before it has ended.
+    await house.slack.wait_for_message(DATA, lambda m: "Status: *completed*" in words(m), thread_ts=other)
     replies = [m for m in await house.slack.history(DATA, thread_ts=other) if m["user"] == BOT]
     keys = [message["metadata"]["event_payload"]["key"] for message in replies]
     assert len(keys) == len(set(keys))

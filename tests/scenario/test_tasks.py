@@ -70,12 +70,10 @@ async def test_small_talk_and_what_is_no_task_get_a_word_and_no_run(house: House
     assert house.queries.runs() == ()
 
 
-async def test_a_message_of_a_file_alone_is_told_that_only_text_is_read(house: House) -> None:
+async def test_a_message_of_a_file_alone_is_asked_for_words(house: House) -> None:
     channel = await house.dm(MAYA)
-    file = {"id": "F1", "name": "plan.pdf", "mimetype": "application/pdf", "size": 9, "filetype": "pdf"}
-    answer = await house.slack.call("post", {"as": MAYA, "channel": channel, "text": "", "files": [file]})
-    assert answer["ok"]
-    await house.slack.wait_for_message(channel, lambda m: "I can read text only" in words(m))
+    await house.slack.attach(MAYA, channel, "plan.pdf", b"%PDF-1.7")
+    await house.slack.wait_for_message(channel, lambda m: "I do not know what to do with a file alone" in words(m))
     assert house.queries.runs() == ()
 
 

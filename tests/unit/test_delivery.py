@@ -308,10 +308,10 @@ async def test_a_place_that_the_database_did_not_keep_is_saved_without_posting_a
 
     sent, fails = world.outbox.sent, [True]
 
-    async def once(key: str, revision: int, channel: str, ts: str) -> None:
+    async def once(key: str, revision: int, channel: str, ts: str, then: str = "") -> None:
         if fails.pop() if fails else False:
             raise StorageUnavailable
-        await sent(key, revision, channel, ts)
+        await sent(key, revision, channel, ts, then)
 
     monkeypatch.setattr(world.outbox, "sent", once)
     await world.want("card:p1")

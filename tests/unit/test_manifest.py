@@ -31,6 +31,7 @@ BOT = ROOT / "bot"
 
 #: Web API method → the bot scopes of which it needs at least one; an empty set is a method that any token may call.
 METHOD_SCOPES: dict[str, frozenset[str]] = {
+    "agents.sessions.rename": frozenset({"chat:write"}),
     "agents.sessions.setStatus": frozenset({"assistant:write"}),
     "api.test": frozenset(),
     "apps.connections.open": frozenset(),
@@ -55,6 +56,7 @@ METHOD_SCOPES: dict[str, frozenset[str]] = {
     "conversations.members": frozenset({"channels:read", "groups:read", "im:read"}),
     "conversations.open": frozenset({"im:write"}),
     "conversations.replies": frozenset({"channels:history", "groups:history", "im:history"}),
+    "files.info": frozenset({"files:read"}),
     "reactions.add": frozenset({"reactions:write"}),
     "reactions.remove": frozenset({"reactions:write"}),
     "users.conversations": frozenset({"channels:read", "groups:read", "im:read"}),
