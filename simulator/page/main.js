@@ -109,7 +109,8 @@ function start() {
     const panes = ["sidebar", "main", "thread"].map(part).filter((pane) => !pane.hidden && pane.getClientRects().length > 0);
     const here = panes.findIndex((pane) => pane.contains(document.activeElement));
     const next = panes[(here + (event.shiftKey ? panes.length - 1 : 1) + panes.length) % panes.length];
-    (next.querySelector("[aria-current='page'], [data-composer]") ?? next).focus();
+    const inside = [...next.querySelectorAll("[aria-current='page'], [data-composer], .home-tab")];
+    (inside.find((node) => node.getClientRects().length > 0) ?? next).focus();
   });
   document.addEventListener("keydown", (event) => {
     if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "k" || document.querySelector("dialog[open]")) return;
