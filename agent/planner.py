@@ -20,7 +20,7 @@ from agent.rating import Rater, put_blob
 from agent.recording import Ended
 from agent.runbooks import render
 from agent.state import ActionState, RunState, StepState
-from agent.supervisor import AskWorker, CloseStep, Finish, Limits, MakePlan, WriteAnswer, is_complete
+from agent.supervisor import AskWorker, CloseStep, Finish, Limits, MakePlan, WriteAnswer, asked_again_late, is_complete
 from agent.workers import (
     StepSoFar,
     ToolResultText,
@@ -184,6 +184,8 @@ class Planner:
         self, state: RunState, call: ev.ModelCallStarted, reply: ModelReply, blobs: dict[str, str]
     ) -> Sequence[ev.Event]:
         del call
+        if asked_again_late(state):
+            return []  # a person asked again for something meanwhile: the answer tells of that too
         text = self._kit.redact(read_answer(reply) + await self._unheard(state, self._kit.journal.blob))
         self._caller.forget(state.run)
         status = RunStatus.COMPLETED if is_complete(state) else RunStatus.PARTIAL

@@ -181,7 +181,7 @@ def _plan(state: RunState, limits: Limits) -> tuple[Move, ...]:
 
 def _work(state: RunState, plan: Plan, limits: Limits) -> tuple[Move, ...]:  # noqa: PLR0911  # as next_moves
     last = state.steps[-1] if state.steps else None
-    late = _asked_again_late(state)
+    late = asked_again_late(state)
     if last is not None and last.status == "open":
         return _open_step(state, plan.steps[last.planned], last, limits, late)
     if late:
@@ -211,7 +211,7 @@ def worth_another_try(state: RunState, plan: Plan, last: StepState) -> bool:
     return last.status == "blocked" and tries == 1 and not said_no and not plan.steps[last.planned].script
 
 
-def _asked_again_late(state: RunState) -> list[ActionState]:
+def asked_again_late(state: RunState) -> list[ActionState]:
     """Actions that a person asked for again when their step was over, and that have not ended yet."""
     return [
         item
@@ -296,7 +296,9 @@ def _answer(state: RunState, plan: Plan, limits: Limits) -> tuple[Move, ...]:
     if any(call.phase == "started" for call in calls):
         return ()
     by_model = plan.planner == "model" and not state.out_of_time
-    return (WriteAnswer(next_model(calls, limits.chain) if by_model else "", len(calls)),)
+    # An answer that was overtaken is no failure of its model, which may write the next one too.
+    failed = [call for call in calls if call.phase == "failed"]
+    return (WriteAnswer(next_model(failed, limits.chain) if by_model else "", len(calls)),)
 
 
 def next_model(failed: Iterable[ModelCall], chain: tuple[str, ...]) -> str:

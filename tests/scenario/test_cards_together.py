@@ -104,3 +104,17 @@ async def test_the_requester_and_a_guest_decide_nothing_together(open_house: Ope
     assert not house.slack.views.get(THEO)
     assert ({row.state for row in house.approvals()}, lamp.done) == ({"pending"}, {})
     assert {row.kind for row in house.audit()} == {"own_request", "not_entitled"}
+
+
+async def test_an_answer_to_another_call_than_was_shown_decides_nothing(open_house: Opened) -> None:
+    house, lamp, cards, _ = await three(open_house)
+    view, blocks = await window(house, OMAR, cards["a"])
+    _, held = house.sim.services.views.find(view["id"])
+    item = next(block for block in held["blocks"] if block["block_id"] == blocks["a"])
+    stale = f"{blocks['a'].rpartition('|')[0]}|000000000000"
+    item["block_id"] = stale
+    held["state"]["values"][stale] = held["state"]["values"].pop(blocks["a"])
+    await house.slack.submit(OMAR, view["id"], {stale: choice("approve")})
+    told = words(await house.slack.wait_for_view(OMAR, lambda view: view["callback_id"] == "notice"))
+    assert "older than the request behind it" in told
+    assert ({row.state for row in house.approvals()}, lamp.done) == ({"pending"}, {})
