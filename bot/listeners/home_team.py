@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
@@ -45,7 +46,8 @@ class HomeTeam(AsyncMiddleware):
             return await next()
         services, kind = self._services, _kind(body)
         who = who_of(body) or Who(user=text_of(mapping(body.get("event")).get("user")), team="")
-        await replies.audit_of(services, "other_team", other, who.user, detail=kind)
+        with contextlib.suppress(TimeoutError):  # the row is written all the same
+            await services.tasks.within(replies.audit_of(services, "other_team", other, who.user, detail=kind))
         if kind == "view_submission":
             view = modal("notice", "Nothing was done", [section(NOT_HERE)])
             return BoltResponse(status=200, body=json.dumps({"response_action": "update", "view": view}), headers=_JSON)
