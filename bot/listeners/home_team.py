@@ -65,7 +65,8 @@ def _kind(body: Body) -> str:
 def other_team(body: Body, home: str) -> str:
     """The team for which this was delivered, when that is not the home team; `-` when it says none.
 
-    Clicks in messages pass: their listeners look at the person, since a shared channel brings strangers' clicks here.
+    Commands and clicks in messages pass: a shared channel brings strangers here, and their listeners look at the
+    person first of all, and refuse those of another team.
     """
     kind = _kind(body)
     if kind == "event_callback":
@@ -73,7 +74,7 @@ def other_team(body: Body, home: str) -> str:
         found = [mapping(item) for item in cast("list[object]", given)] if isinstance(given, list) else []
         teams = [text_of(item.get("team_id")) for item in found] or [text_of(body.get("team_id"))]
     elif kind == "command":
-        teams = [text_of(body.get("team_id"))]
+        return "" if text_of(body.get("team_id")) else "-"
     elif kind in {"view_submission", "view_closed", "shortcut", "message_action", "block_actions"}:
         view = mapping(body.get("view"))
         if kind == "block_actions" and not view:

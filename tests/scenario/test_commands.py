@@ -135,7 +135,7 @@ async def test_in_a_direct_message_run_works_as_well(house: House) -> None:
     assert "It is 14" in await house.answer(str(first["ts"]), channel)
 
 
-@pytest.mark.parametrize(("person", "why"), [(THEO, "Guests can neither"), (EVE, "another workspace")])
+@pytest.mark.parametrize(("person", "why"), [(THEO, "Guests can neither"), (EVE, "Only members")])
 async def test_guests_and_strangers_run_nothing(house: House, person: str, why: str) -> None:
     assert why in await house.command("run add 1 and 1", user=person)
     assert house.queries.runs() == ()
