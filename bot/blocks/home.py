@@ -23,7 +23,9 @@ from storage.views import ApprovalView, RunLine, TakeoverView
 PAUSE, RESUME, REFRESH = "home_pause", "home_resume", "home_refresh"
 """Action ids of the Home's own buttons; those of requests are the same as on their cards."""
 MOST: Final = 8
-"""Requests of one kind that are shown with their buttons: a view has 100 blocks."""
+"""Requests and runs of one kind that are looked up to be shown."""
+_REQUEST_BLOCKS: Final = 70
+"""Blocks for requests, so that health and kill switch always have their place."""
 _ARGUMENTS: Final = 700
 """Characters of all arguments of one request, each cut on its own; Details has them whole."""
 
@@ -80,12 +82,16 @@ def home(view: HomeView, look: Look, bot: str = "") -> Block:
 def _requests(view: HomeView, look: Look) -> list[Block]:
     if not view.approvals and not view.held:
         return [section("Nothing waits for you.")]
+    items = [_approval(item, view.links.get(item.approval.id, ""), look) for item in view.approvals[:MOST]]
+    items += [_takeover(item, view.links.get(item.takeover.id, ""), look) for item in view.held[:MOST]]
     blocks: list[Block] = []
-    for item in view.approvals[:MOST]:
-        blocks += _approval(item, view.links.get(item.approval.id, ""), look)
-    for held in view.held[:MOST]:
-        blocks += _takeover(held, view.links.get(held.takeover.id, ""), look)
-    more = max(0, len(view.approvals) - MOST) + max(0, len(view.held) - MOST)
+    shown = 0
+    for item in items:
+        if len(blocks) + len(item) > _REQUEST_BLOCKS:
+            break
+        blocks += [divider(), *item] if blocks else item
+        shown += 1
+    more = len(view.approvals) + len(view.held) - shown
     if more:
         blocks.append(context(f"and {more} more; `{look.command} approvals` lists all"))
     return blocks
@@ -128,7 +134,8 @@ def _takeover(item: TakeoverView, link: str, look: Look) -> list[Block]:
         said = f":rotating_light: *{named}*\nA person has to do this; asked for by {asked}."
         claim = [] if row.cause == "unknown" else [button("Claim", "takeover_claim", value)]
         buttons = [*claim, details]
-    return [section(said), actions(f"home:{row.id}", *buttons)]
+    arguments = argument_blocks(item.action.action.arguments, _ARGUMENTS)
+    return [section(said), *arguments, actions(f"home:{row.id}", *buttons)]
 
 
 def _runs(runs: Sequence[tuple[RunLine, str]], look: Look, *, is_mine: bool) -> str:

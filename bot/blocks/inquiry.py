@@ -71,6 +71,7 @@ def why(
     approvals: Sequence[ApprovalRow] = (),
     takeover: TakeoverRow | None = None,
     facts: str = "",
+    co_requesters: Sequence[str] = (),
 ) -> list[Block]:
     """One call: tier, rules, facts (`facts` is their JSON), what people decided, what it came to."""
     tier = item.tier.value if item.tier else "not rated yet"
@@ -79,7 +80,7 @@ def why(
         section(f"*Rules*\n{reasons_text(reasons_of(item))}"),
         section(f"*Facts*\n{_facts(facts)}"),
     ]
-    decided = [_decision(row, look) for row in approvals[-4:]]
+    decided = [_decision(row, look, co_requesters) for row in approvals[-4:]]
     if takeover is not None:
         decided.append(_takeover(takeover, look))
     if not decided:
@@ -111,10 +112,10 @@ def _facts(body: str) -> str:
     return "\n".join(lines)
 
 
-def _decision(row: ApprovalRow, look: Look) -> str:
+def _decision(row: ApprovalRow, look: Look, co_requesters: Sequence[str]) -> str:
     state = APPROVAL[ApprovalState(row.state)]
     if row.state == ApprovalState.PENDING:
-        who = people(row.deciders)
+        who = people([key for key in row.deciders if key not in co_requesters]) or "nobody"
         return f"• approval `{short(row.id)}`: {state} until {when(row.expires_at)}; may decide: {who}"
     by = f" by {look.who(row.decided_by)}" if row.decided_by else ""
     own = " (their own request, as the policy allows)" if row.self_approved else ""

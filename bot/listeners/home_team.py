@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, cast
@@ -45,7 +46,8 @@ class HomeTeam(AsyncMiddleware):
             return await next()
         services, kind = self._services, _kind(body)
         who = who_of(body) or Who(user=text_of(mapping(body.get("event")).get("user")), team="")
-        await replies.audit_of(services, "other_team", other, who.user, detail=kind)
+        with contextlib.suppress(TimeoutError):  # the row is written all the same
+            await services.tasks.within(replies.audit_of(services, "other_team", other, who.user, detail=kind))
         if kind == "view_submission":
             view = modal("notice", "Nothing was done", [section(NOT_HERE)])
             return BoltResponse(status=200, body=json.dumps({"response_action": "update", "view": view}), headers=_JSON)
@@ -63,7 +65,8 @@ def _kind(body: Body) -> str:
 def other_team(body: Body, home: str) -> str:
     """The team for which this was delivered, when that is not the home team; `-` when it says none.
 
-    Clicks in messages pass: their listeners look at the person, since a shared channel brings strangers' clicks here.
+    Commands and clicks in messages pass: a shared channel brings strangers here, and their listeners look at the
+    person first of all, and refuse those of another team.
     """
     kind = _kind(body)
     if kind == "event_callback":
@@ -71,7 +74,7 @@ def other_team(body: Body, home: str) -> str:
         found = [mapping(item) for item in cast("list[object]", given)] if isinstance(given, list) else []
         teams = [text_of(item.get("team_id")) for item in found] or [text_of(body.get("team_id"))]
     elif kind == "command":
-        teams = [text_of(body.get("team_id"))]
+        return "" if text_of(body.get("team_id")) else "-"
     elif kind in {"view_submission", "view_closed", "shortcut", "message_action", "block_actions"}:
         view = mapping(body.get("view"))
         if kind == "block_actions" and not view:

@@ -124,7 +124,15 @@ async def why(services: Services, typed: Command, person: Person) -> list[Block]
     asked = [row for row in view.approvals if row.action == item.id]
     taken = next((row for row in reversed(view.takeovers) if row.action == item.id), None)
     facts = services.queries.body(item.rating.facts_blob) if item.rating is not None else ""
-    return inquiry.why(item, view.run, look_of(services), approvals=asked, takeover=taken, facts=facts)
+    return inquiry.why(
+        item,
+        view.run,
+        look_of(services),
+        approvals=asked,
+        takeover=taken,
+        facts=facts,
+        co_requesters=view.co_requesters,
+    )
 
 
 def spent_today(services: Services, person: Person) -> tuple[Spent, Left]:

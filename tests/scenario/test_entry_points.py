@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
 
 from agent.domain import Principal, RunStatus
+from agent.errors import StorageUnavailable
 from agent.fakes import ScriptedModel
 from simulator import payloads
-from storage.anchors import Anchors
+from storage.anchors import Anchor, Anchors
 from tests.scenario import script
 from tests.scenario.conftest import Opened
 from tests.scenario.house import House
@@ -22,7 +24,7 @@ PRICE = "price of Oat flat to 410"
 GIVES = "gives me a task"
 
 
-async def anchor(house: House, contains: str, channel: str = DATA, thread_ts: str | None = None) -> dict[str, Any]:
+async def opening(house: House, contains: str, channel: str = DATA, thread_ts: str | None = None) -> dict[str, Any]:
     return await house.slack.wait_for_message(
         channel, lambda m: m["user"] == BOT and GIVES in words(m) and contains in words(m), thread_ts=thread_ts
     )
@@ -48,7 +50,7 @@ async def test_asking_about_a_message_starts_a_run_in_its_thread_with_its_words_
     assert "Ignore" not in view["private_metadata"]  # an id and nothing else
     sent = await house.slack.submit(MAYA, view["id"], {"question": {"value": "What does this mean?"}})
     assert sent["ok"], sent
-    first = await anchor(house, "What does this mean?", thread_ts=ts)
+    first = await opening(house, "What does this mean?", thread_ts=ts)
     assert f"<@{MAYA}>" in words(first)
     assert "It says hello." in await house.answer(ts)
     heard = script.heard(model.requests[0])
@@ -149,14 +151,14 @@ async def give(house: House, user: str, task: str, channel: str | None) -> dict[
 
 async def test_a_task_given_by_shortcut_stands_in_the_chosen_channel(house: House) -> None:
     assert (await give(house, MAYA, "add 20 and 22", GENERAL))["ok"]
-    first = await anchor(house, "add 20 and 22", GENERAL)
+    first = await opening(house, "add 20 and 22", GENERAL)
     assert "It is 42" in await house.answer(first["ts"], GENERAL)
 
 
 async def test_without_a_channel_it_stands_in_the_direct_message(house: House) -> None:
     await give(house, MAYA, "add 1 and 2", None)
     channel = await house.dm(MAYA)
-    first = await anchor(house, "add 1 and 2", channel)
+    first = await opening(house, "add 1 and 2", channel)
     assert "It is 3" in await house.answer(first["ts"], channel)
 
 
@@ -173,7 +175,7 @@ async def test_a_channel_in_which_one_is_not_is_refused(house: House) -> None:
 async def test_a_quota_is_told_in_the_window_and_nothing_is_posted(open_house: Opened) -> None:
     house = await open_house(settings={"runs_an_hour": 1})
     await give(house, MAYA, "add 1 and 1", GENERAL)
-    await anchor(house, "add 1 and 1", GENERAL)
+    await opening(house, "add 1 and 1", GENERAL)
     await give(house, MAYA, "add 2 and 2", GENERAL)
     await house.slack.wait_for_view(MAYA, lambda v: "limit for one person" in json.dumps(v))
     assert not [m for m in house.slack.messages.values() if "add 2 and 2" in words(m)]
@@ -189,7 +191,7 @@ async def step(house: House, task: str, user: str = MAYA, channel: str = DATA) -
 
 async def test_a_workflows_step_completes_with_the_answer(house: House) -> None:
     execution = await step(house, "add 20 and 22")
-    first = await anchor(house, "by a step of a workflow")
+    first = await opening(house, "by a step of a workflow")
     ended = await house.slack.wait_for_function(execution)
     assert ended["state"] == "completed", ended
     run = await house.run_at(first["ts"], RunStatus.COMPLETED)
@@ -322,3 +324,57 @@ def offered_to(house: House) -> int:
     """How many times prompts were offered."""
     log = house.sim.services.log.after(0)["entries"]
     return len([e for e in log if e["method"] == "assistant.threads.setSuggestedPrompts" and e["direction"] == "api"])
+
+
+# -- a database that is slow or out of order -------------------------------------------------------------------------
+
+
+async def test_a_step_that_could_not_be_kept_is_not_acked_and_slack_sends_it_again(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, failed = Anchors.add, []
+
+    async def broken(self: Anchors, anchor: Anchor) -> bool:
+        if not failed:
+            failed.append(anchor)
+            raise StorageUnavailable
+        return await add(self, anchor)
+
+    monkeypatch.setattr(Anchors, "add", broken)
+    ended = await house.slack.wait_for_function(await step(house, "add 9 and 9"))
+    assert (len(failed), ended["state"]) == (1, "completed")
+    assert len(house.queries.runs()) == 1
+
+
+@pytest.mark.parametrize("way", ["command", "shortcut", "window", "home"])
+async def test_every_way_in_is_acked_in_time_while_the_database_is_slow(house: House, way: str) -> None:
+    view: dict[str, Any] = {}
+    if way == "window":
+        await house.slack.shortcut(MAYA, "give_task")
+        view = await house.slack.wait_for_view(MAYA)
+    if way == "home":
+        await house.slack.open_home(OMAR)
+        await house.slack.wait_for_home(OMAR, lambda v: "home_pause" in json.dumps(v))
+    ts = await house.slack.post(OMAR, DATA, "Hm")
+    await house.app.db.write(lambda _: None)
+    free = threading.Event()
+    blocked = asyncio.create_task(house.app.db.write(lambda _: free.wait(20)))
+    try:
+        if way == "command":
+            answer = await house.slack.command(MAYA, DATA, "/agent", "run add 1 and 1")
+        elif way == "shortcut":
+            answer = await house.slack.message_shortcut(MAYA, DATA, ts, "ask_about_message")
+        elif way == "window":
+            answer = await house.slack.submit(MAYA, view["id"], {"task": {"value": "add 1 and 1"}})
+        else:
+            answer = await house.slack.click_in_home(OMAR, "home_pause")
+    finally:
+        free.set()
+        await blocked
+    assert answer["ok"], answer
+    if way in {"command", "window"}:  # what was acked is done, once
+        await house.until(house.queries.runs)
+        await house.logged(lambda e: e["method"] == "chat.postMessage" and "It is 2" in json.dumps(e["args"]))
+        assert len(house.queries.runs()) == 1
+    if way == "home":
+        await house.until(house.control.standing)

@@ -90,8 +90,17 @@ async def test_a_command_of_another_team_is_answered_and_does_nothing(house: Hou
     person, channel = services.workspace.person(OMAR), services.workspace.channel(DATA)
     body = elsewhere(payloads.command(services, person, channel, "/agent", "pause"))
     answer = await deliver(house, "slash_commands", body)
-    assert "another workspace" in json.dumps(answer)
-    assert only_row(house) == ("other_team", f"slack:{ELSEWHERE}:{OMAR}", "command")
+    assert "Only members of the workspace" in json.dumps(answer)
+    assert only_row(house) == ("may_not_ask", f"slack:{ELSEWHERE}:{OMAR}", "pause")
+    assert house.control.standing() == ()
+
+
+async def test_a_command_that_names_no_team_is_refused(house: House) -> None:
+    services = house.sim.services
+    person, channel = services.workspace.person(OMAR), services.workspace.channel(DATA)
+    body = payloads.command(services, person, channel, "/agent", "pause") | {"team_id": ""}
+    assert "another workspace" in json.dumps(await deliver(house, "slash_commands", body))
+    assert house.audit()[0].kind == "other_team"
     assert house.control.standing() == ()
 
 

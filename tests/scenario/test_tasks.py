@@ -160,9 +160,9 @@ async def test_status_and_runs_show_a_run_by_the_beginning_of_its_id(house: Hous
     await house.card("Oat flat")
     run = await house.run_at(ts, RunStatus.WAITING)
     assert "waiting for people" in await house.command(f"status {run.id[:6]}")
-    assert run.id in await house.command("runs waiting")
+    assert run.id[:6] in await house.command("runs waiting")
     assert run.id in await house.command("status")
-    assert run.id not in await house.command("runs", user=INES)
+    assert run.id[:6] not in await house.command("runs", user=INES)
 
 
 async def test_a_stopped_run_is_cancelled_and_its_card_says_so(house: House) -> None:
