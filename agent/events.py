@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from agent.domain import Action, ApprovalState, Intent, Outcome, Plan, Principal, Reason, RunStatus, Task, Tier, Value
 
-Purpose = Literal["plan", "work", "answer"]
+Purpose = Literal["plan", "work", "answer", "question"]
 
 
 class RunCreated(Value):
@@ -270,6 +270,8 @@ class TakeoverClaimed(Value):
     claim_token: str
     at: float
     until: float
+    given_by: str = ""
+    """Principal key of who handed it on to them; empty when they took it themselves."""
 
 
 class TakeoverReleased(Value):
@@ -289,6 +291,27 @@ class TakeoverReminded(Value):
     takeover: str
     at: float
     escalated: bool = False
+
+
+class TakeoverAsked(Value):
+    """Somebody asked something in a takeover's thread. It is no part of the run's context: the run never hears it."""
+
+    type: Literal["takeover_asked"] = "takeover_asked"
+    takeover: str
+    by: Principal
+    text_blob: str
+    quiet: bool = False
+    """A person has the takeover, so nobody answers; the words are only kept."""
+
+
+class TakeoverAnswered(Value):
+    """What was answered, from the run's state alone; an empty body when somebody took it over meanwhile."""
+
+    type: Literal["takeover_answered"] = "takeover_answered"
+    takeover: str
+    question: int
+    """Seq of the question's event."""
+    answer_blob: str = ""
 
 
 class TakeoverClosed(Value):
@@ -363,6 +386,8 @@ Event = (
     | TakeoverClaimed
     | TakeoverReleased
     | TakeoverReminded
+    | TakeoverAsked
+    | TakeoverAnswered
     | TakeoverClosed
     | StopRequested
     | TimeRanOut

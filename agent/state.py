@@ -294,6 +294,8 @@ def _step(state: RunState, event: ev.Event, at: float) -> RunState:  # noqa: C90
             ev.ActionProposed() | ev.ActionRated() | ev.ActionStarted() | ev.ActionFinished() | ev.ActionResumed()
         ):  # fmt: skip
             return _action(state, event)
+        case ev.TakeoverAsked() | ev.TakeoverAnswered():
+            return state  # told beside the run, never to it
         case (
             ev.ApprovalRequested()
             | ev.ApprovalDelivered()
@@ -318,7 +320,8 @@ def _call(state: RunState, event: ev.ModelCallStarted | ev.ModelCallFinished | e
             model=event.model,
             reserved=event.reserved_micro_usd,
         )
-        hears = event.purpose != "answer"  # an answer can tell of words, but not act on them any more
+        # An answer can tell of words, but not act on them any more; a question about the run does not even see them.
+        hears = event.purpose not in {"answer", "question"}
         heard = len(state.follow_ups) if hears else state.heard
         return _set(state, calls={**state.calls, call.id: call}, heard=heard)
     call = _get(state.calls, event.call)

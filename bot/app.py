@@ -41,7 +41,7 @@ from bot.delivery import Delivery
 from bot.identity import Identity
 from bot.keeper import Keeper
 from bot.link import Installation, SocketLink, preflight
-from bot.listeners import register
+from bot.listeners import register, takeover_talk
 from bot.listeners.services import Services
 from bot.observability import Metrics, configure_tracing
 from bot.posting import Poster
@@ -340,6 +340,8 @@ class _Builder:
             )
         if missing := deciders - set(able):
             _log.warning("approvers_who_cannot_decide", approvers=sorted(missing))
+        if (called := settings.on_call) and not called.startswith("S") and not any(k.endswith(called) for k in able):
+            _log.warning("on_call_may_not_take_over", on_call=called)
         decisions = Decisions(db, self.clock, self.ids, PolicyEntitlement(policy, identity))
         queries, outbox = Queries(db), Outbox(db)
         renderer = Renderer(
@@ -348,7 +350,7 @@ class _Builder:
             names=identity.name,
             channels={"approval": channels.actions, "takeover": channels.takeovers},
             workspace_url=installation.url,
-            look=Look(command=settings.command, rate=self.clock.rate),
+            look=self._look(),
             everybody=lambda: tuple(deciders),
         )
         app.delivery = Delivery(
@@ -391,11 +393,13 @@ class _Builder:
                 at_once=settings.runs_at_once,
             ),
             redact=self.redact,
+            explain=app.runtime.explain if app.runtime is not None else _nobody_explains,
             links=renderer.waits_at,
             admins=frozenset(Principal.parse(key).user for key in policy.admins(installation.team)),
             prompts=runbooks.prompts[:4],
         )
         register(slack.bolt, app.services)
+        takeover_talk.resume(app.services)
         if not self.over_http:
             app.link = SocketLink(slack.bolt, settings.slack_app_token.get_secret_value(), client)
             await app.link.connect()
@@ -419,11 +423,22 @@ class _Builder:
             for run in Queries(db).to_drive():
                 self.app.runtime.wake(run)
 
+    def _look(self) -> Look:
+        settings, called = self.settings, self.settings.on_call
+        mention = f"<!subteam^{called}>" if called.startswith("S") else f"<@{called}>" if called else ""
+        budget = int(settings.budget_usd * 1_000_000)
+        return Look(command=settings.command, rate=self.clock.rate, on_call=mention, budget_micro_usd=budget)
+
     def _policy(self) -> Policy:
         policy = load_policy(self.settings.policy)
         approvers = tuple(dict.fromkeys((*policy.people.approvers, *self.settings.approvers)))
         admins = tuple(dict.fromkeys((*policy.people.admins, *self.settings.admins)))
         return replace(policy, people=People(approvers=approvers, admins=admins))
+
+
+async def _nobody_explains(run: str, question: str) -> str:
+    del run, question
+    return ""
 
 
 async def _warm_up(model: WireModel) -> None:

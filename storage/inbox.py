@@ -58,9 +58,9 @@ class Inbox:
             if place.message_ts:
                 known = tx.conn.execute(_RUN_OF_MESSAGE, (place.team, place.channel, place.message_ts)).fetchone()
                 if known:
-                    _first_time(tx, key)
+                    first_time(tx, key)
                     return Duplicate(known[0])
-            if not _first_time(tx, key):
+            if not first_time(tx, key):
                 return Duplicate("")
             exceeded = check_quotas(tx.conn, task.principal.key, tx.now, quota) if quota else None
             if exceeded:
@@ -75,7 +75,7 @@ class Inbox:
 
     async def seen(self, key: str) -> bool:
         """Whether this key came before; from now on it has. For commands and clicks, which carry no task."""
-        return await self._db.write(lambda tx: not _first_time(tx, key))
+        return await self._db.write(lambda tx: not first_time(tx, key))
 
     async def follow_up(self, run: str, principal: Principal, text: str, *, key: str = "") -> bool:
         """Add a person's words to a running task; they cannot decide on it from then on.
@@ -87,7 +87,7 @@ class Inbox:
 
         def write(tx: Tx) -> bool:
             work = Working.load(tx, run)
-            if work.live.status.is_final or not _first_time(tx, key):
+            if work.live.status.is_final or not first_time(tx, key):
                 return False
             keep_blobs(tx, {digest: text})
             append(tx, run, (FollowUpReceived(principal=principal, text_blob=digest),), work=work)
@@ -103,7 +103,8 @@ class Inbox:
 _RUN_OF_MESSAGE = """SELECT run FROM tasks WHERE team = ? AND channel = ? AND message_ts = ? AND message_ts <> ''"""
 
 
-def _first_time(tx: Tx, key: str) -> bool:
+def first_time(tx: Tx, key: str) -> bool:
+    """Whether this key is new; from now on it is not. An empty one is always new."""
     if not key:
         return True
     return tx.conn.execute("INSERT OR IGNORE INTO inbox VALUES (?, ?)", (key, tx.now)).rowcount == 1

@@ -162,7 +162,7 @@ class SqliteJournal:
         if starts - {condition.starts}:
             raise ApprovalNotValid("An action starts only under an intention that names it.")
         if condition.starts:
-            refuse_if_halted(work, self._kill_file)
+            refuse_if_halted(work, self._kill_file, condition.starts)
             _check_start(work, condition)
 
     def _check_lease(self, tx: Tx, effect_s: float) -> None:

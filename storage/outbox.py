@@ -13,6 +13,8 @@ _KINDS = {
     "takeover": "takeover",
     "reminder": "reminder",
     "escalation": "reminder",
+    "note": "note",
+    "said": "said",
     "progress": "progress",
     "answer": "answer",
 }
@@ -45,7 +47,7 @@ class OutboxRow:
 
     @property
     def kind(self) -> str:
-        """`approval`, `takeover`, `progress` or `answer`."""
+        """Such as `approval`, `takeover`, `progress` or `answer`."""
         return _KINDS[self.key.partition(":")[0]]
 
     @property

@@ -34,6 +34,8 @@ _QUIET = (
     ev.VoteCast,
     ev.ApprovalDelivered,
     ev.ApprovalReminded,
+    ev.TakeoverAsked,
+    ev.TakeoverAnswered,
 )
 
 
@@ -211,6 +213,8 @@ _TABLE: dict[type[ev.Event], Callable[[Working, Any, int], None]] = {
     ev.TakeoverClaimed: takeovers.takeover_claimed,
     ev.TakeoverReleased: takeovers.takeover_released,
     ev.TakeoverReminded: takeovers.takeover_reminded,
+    ev.TakeoverAsked: takeovers.takeover_asked,
+    ev.TakeoverAnswered: takeovers.takeover_answered,
     ev.TakeoverClosed: takeovers.takeover_closed,
     ev.StopRequested: _only_told,
     ev.TimeRanOut: _only_told,

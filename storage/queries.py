@@ -6,7 +6,9 @@ import sqlite3
 from collections.abc import Sequence
 
 from agent.domain import RunStatus
+from agent.events import Event, decode
 from storage.database import Database
+from storage.questions import Question, find_question
 from storage.rows import ApprovalRow, TakeoverRow, approval_rows, takeover_rows
 from storage.views import (
     RUN,
@@ -79,6 +81,16 @@ class Queries:
     def takeover_view(self, takeover: str) -> TakeoverView | None:
         """One takeover with its action and run."""
         return self._db.read(lambda conn: takeover_view(conn, takeover))
+
+    def event(self, run: str, seq: int) -> Event | None:
+        """One event of a run; None when there is none, or retention dropped it."""
+        query = "SELECT payload FROM events WHERE run = ? AND seq = ?"
+        row = self._db.read(lambda conn: conn.execute(query, (run, seq)).fetchone())
+        return decode(row[0]) if row and row[0] else None
+
+    def question(self, run: str, seq: int) -> Question | None:
+        """A question in a takeover's thread, with its answer."""
+        return self._db.read(lambda conn: find_question(conn, run, seq))
 
     def find_run(self, prefix: str) -> RunLine | None:
         """The run with this id, or the only one whose id starts so; None when there is none or more than one."""

@@ -119,11 +119,33 @@ _SECOND = (
       hash BLOB NOT NULL, run TEXT NOT NULL, PRIMARY KEY (hash, run)
     ) STRICT, WITHOUT ROWID""",
 )
+_TAKEOVER = (
+    # Who handed a claim on, when its holder did not take it themselves.
+    "ALTER TABLE takeovers ADD COLUMN given_by TEXT NOT NULL DEFAULT ''",
+    # What somebody asked in a takeover's thread; quiet: a person had it, so it was only kept.
+    """CREATE TABLE questions (
+      run TEXT NOT NULL, seq INTEGER NOT NULL, takeover TEXT NOT NULL, asked_by TEXT NOT NULL, quiet INTEGER NOT NULL,
+      text_blob TEXT NOT NULL, answer_blob TEXT, PRIMARY KEY (run, seq)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX questions_open ON questions(run) WHERE answer_blob IS NULL",
+    # At most one of run, tool and person is set; none: everything. grant_id: the grant that another process revokes.
+    "ALTER TABLE control ADD COLUMN tool TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE control ADD COLUMN person TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE control ADD COLUMN grant_id TEXT NOT NULL DEFAULT ''",
+    "CREATE INDEX control_grant ON control(grant_id) WHERE grant_id <> ''",
+    # grant_json is agent.grants.Grant; the columns beside it are what changes, and what it is looked for by.
+    """CREATE TABLE grants (
+      id TEXT PRIMARY KEY, run TEXT NOT NULL, approval TEXT NOT NULL, requester TEXT NOT NULL, tool TEXT NOT NULL,
+      given_by TEXT NOT NULL, given_at REAL NOT NULL, expires_at REAL NOT NULL, uses INTEGER NOT NULL,
+      spent_micro_usd INTEGER NOT NULL, revoked_at REAL, revoked_by TEXT NOT NULL, grant_json TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX grants_standing ON grants(requester, tool, expires_at) WHERE revoked_at IS NULL",
+)
 BODY_IN_PAYLOAD = re.compile(r'"\w+_blob":"([0-9a-f]{64})"')
 """A body that an event's JSON names; a quotation mark within a text of people is escaped there and never matches."""
 
 _PATIENCE_S = 30.0
-_NAMES = ("m001_tables", "m002_audit")
+_NAMES = ("m001_tables", "m002_audit", "m006_takeover")
 
 
 def migrations() -> Migrations:
@@ -141,7 +163,11 @@ def migrations() -> Migrations:
             for digest in BODY_IN_PAYLOAD.findall(payload):
                 db.conn.execute("INSERT OR IGNORE INTO body_runs VALUES (?, ?)", (bytes.fromhex(digest), run))
 
-    for name, step in zip(_NAMES, (m001_tables, m002_audit), strict=True):
+    def m006_takeover(db: Database) -> None:
+        for statement in _TAKEOVER:
+            db.conn.execute(statement)
+
+    for name, step in zip(_NAMES, (m001_tables, m002_audit, m006_takeover), strict=True):
         steps(name=name)(step)
     return steps
 

@@ -11,6 +11,7 @@ from bot.blocks.approval import approval_card, reminder
 from bot.blocks.message import Look, Names
 from bot.blocks.progress import progress_message
 from bot.blocks.takeover import takeover_packet
+from bot.blocks.takeover_notes import said, takeover_note
 from bot.blocks.text import inline
 from bot.delivery import Rendered
 from storage.outbox import Outbox, OutboxRow
@@ -45,6 +46,8 @@ class Renderer:
                 return self._takeover(row.subject, look)
             case "reminder":
                 return self._reminder(row.subject)
+            case "note" | "said":
+                return self._in_thread(row)
             case "progress":
                 return self._progress(row.subject, look)
             case _:
@@ -67,6 +70,16 @@ class Renderer:
         if view is None:
             return None
         return Rendered(takeover_packet(view, look), self._users(view.takeover.deciders))
+
+    def _in_thread(self, row: OutboxRow) -> Rendered | None:
+        """A word in a takeover's thread: about one event, or the answer to a question."""
+        takeover, _, seq = row.subject.partition("/")
+        if row.kind == "said":
+            question = self.queries.question(row.run, int(seq))
+            return Rendered(said(question, self.look)) if question and question.answer else None
+        view, event = self.queries.takeover_view(takeover), self.queries.event(row.run, int(seq))
+        message = takeover_note(view, event, self.look) if view and event else None
+        return Rendered(message) if message else None
 
     def _progress(self, run: str, look: Look) -> Rendered | None:
         view = self.queries.run_view(run)

@@ -130,8 +130,13 @@ def submission_of(body: Body) -> Submission | None:
         view_id=view_id,
         hash=text_of(view.get("hash")),
         metadata=text_of(view.get("private_metadata")),
-        values={block: text_of(mapping(mapping(item).get("value")).get("value")) for block, item in values.items()},
+        values={block: _entered(mapping(mapping(item).get("value"))) for block, item in values.items()},
     )
+
+
+def _entered(element: Body) -> str:
+    """What stands in a field: its text, or the person who was chosen."""
+    return text_of(element.get("value")) or text_of(element.get("selected_user"))
 
 
 def command_of(body: Body) -> Command | None:

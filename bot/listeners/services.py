@@ -20,6 +20,7 @@ from storage.decisions import Decisions
 from storage.inbox import Inbox
 from storage.outbox import Outbox
 from storage.queries import Queries
+from storage.questions import Questions
 from storage.quotas import Quotas
 from storage.views import RunView
 
@@ -34,6 +35,11 @@ NOW_OR_NEVER_S = 2.0
 
 async def _no_watch(run: str) -> None:
     del run
+
+
+async def _nothing_to_say(run: str, question: str) -> str:
+    del run, question
+    return ""
 
 
 def _no_links(view: RunView) -> Sequence[str]:
@@ -116,6 +122,13 @@ class Services:
     """Title and message of suggested prompts, at most four."""
     redact: Callable[[str], str] = str
     """Takes known secrets and token shapes out of a person's words."""
+    explain: Callable[[str, str], Awaitable[str]] = _nothing_to_say
+    """The answer to a question about a run; `Runtime.explain`."""
     on_run: Callable[[str], Awaitable[None]] = _no_watch
     """Told of a run that was accepted; the journal's own signal wakes drivers anyway."""
     tasks: Tasks = field(default_factory=Tasks)
+
+    @property
+    def questions(self) -> Questions:
+        """Questions in takeovers' threads."""
+        return Questions(self.db)

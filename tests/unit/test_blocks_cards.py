@@ -264,6 +264,7 @@ def test_a_takeover_offers_what_fits_its_state(state: TakeoverState) -> None:
             "takeover_done",
             "takeover_hand_back",
             "takeover_abort",
+            "takeover_reassign",
             "takeover_release",
             "details",
         ],
@@ -413,6 +414,7 @@ def test_no_text_makes_a_card_that_slack_refuses_or_that_mentions_somebody(
         modals.takeover_done("t1", "c1", "<!here>", "unknown"),
         modals.takeover_hand_back("t1", "c1", "x"),
         modals.takeover_abort("t1", "c1", "x"),
+        modals.takeover_reassign("t1", "c1", "x" * 9_000),
     ],
     ids=lambda view: view["callback_id"],
 )
