@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from agent.domain import Action, ApprovalState, Intent, Outcome, Plan, Principal, Reason, RunStatus, Task, Tier, Value
+from agent.grants import Grant
 
 Purpose = Literal["plan", "work", "answer", "question"]
 
@@ -143,6 +144,13 @@ class ActionRated(Value):
     facts_blob: str = ""
     preview_blob: str = ""
     policy_version: str = ""
+    grant: str = ""
+    """Id of the grant that covers it, so that nobody is asked; looked at again when it starts."""
+
+    @property
+    def goes(self) -> bool:
+        """Whether it may start without anybody being asked now."""
+        return self.tier is Tier.LOW or (self.tier is Tier.MEDIUM and bool(self.grant))
 
 
 class ActionStarted(Value):
@@ -154,6 +162,10 @@ class ActionStarted(Value):
     lease_token: str
     approval: str = ""
     attempt: int = 0
+    grant: str = ""
+    """The grant of which this is one use; its yes is the approval, written in the same transaction."""
+    spends_micro_usd: int = 0
+    """What the use takes off the grant's spend."""
 
 
 class ActionFinished(Value):
@@ -246,6 +258,24 @@ class DenialExplained(Value):
     approval: str
     reason: str = ""
     by: str = ""
+
+
+class GrantGiven(Value):
+    """With their yes a person allowed further calls like this one."""
+
+    type: Literal["grant_given"] = "grant_given"
+    grant: Grant
+    approval: str
+    at: float
+
+
+class GrantRevoked(Value):
+    """Somebody took a grant back; journalled in the run in which it was given."""
+
+    type: Literal["grant_revoked"] = "grant_revoked"
+    grant: str
+    by: str
+    at: float
 
 
 class TakeoverOpened(Value):
@@ -382,6 +412,8 @@ Event = (
     | VoteCast
     | ApprovalDecided
     | DenialExplained
+    | GrantGiven
+    | GrantRevoked
     | TakeoverOpened
     | TakeoverClaimed
     | TakeoverReleased

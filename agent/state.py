@@ -61,6 +61,7 @@ class ActionState:
     headline: str = ""
     preview_blob: str = ""
     approval: str = ""
+    grant: str = ""
     takeover: str = ""
     outcome: Outcome | None = None
     output_blob: str = ""
@@ -245,6 +246,7 @@ _AFTER_THE_END = (
     ev.DenialExplained,
     ev.TakeoverClosed,
     ev.StopRequested,
+    ev.GrantRevoked,
 )
 
 
@@ -294,8 +296,8 @@ def _step(state: RunState, event: ev.Event, at: float) -> RunState:  # noqa: C90
             ev.ActionProposed() | ev.ActionRated() | ev.ActionStarted() | ev.ActionFinished() | ev.ActionResumed()
         ):  # fmt: skip
             return _action(state, event)
-        case ev.TakeoverAsked() | ev.TakeoverAnswered():
-            return state  # told beside the run, never to it
+        case ev.TakeoverAsked() | ev.TakeoverAnswered() | ev.GrantGiven() | ev.GrantRevoked():
+            return state  # told beside the run, never to it; grants are looked up where they are used
         case (
             ev.ApprovalRequested()
             | ev.ApprovalDelivered()
@@ -360,7 +362,8 @@ def _action(
                 state,
                 _with(
                     item,
-                    phase="allowed" if event.tier is Tier.LOW else "proposed",
+                    phase="allowed" if event.goes else "proposed",
+                    grant=event.grant,
                     outcome=None,
                     tier=event.tier,
                     reasons=event.reasons,

@@ -38,7 +38,7 @@ from bot.checks import check_tokens, known_secrets, prepare_folders
 from bot.config import Settings
 from bot.deadlines import Deadlines
 from bot.delivery import Delivery
-from bot.identity import Identity
+from bot.identity import Identity, NotVerified
 from bot.keeper import Keeper
 from bot.link import Installation, SocketLink, preflight
 from bot.listeners import register, takeover_talk
@@ -49,6 +49,7 @@ from bot.web import WebServer, serve
 from storage.control import Control
 from storage.database import Database
 from storage.decisions import Decisions
+from storage.grants import Grants
 from storage.inbox import Inbox
 from storage.journal import SqliteJournal
 from storage.lease import Lease
@@ -196,6 +197,7 @@ class _Builder:
         self.telemetry = configure_tracing(environment, metadata.version("secondkey"))
         self.known = known_secrets(settings, environment)
         self.app: App | None = None
+        self.identity: Identity | None = None
 
     def redact(self, text: str) -> str:
         return redact(text, self.known)
@@ -305,6 +307,8 @@ class _Builder:
             find_secret=kind_of_secret,
             redact=self.redact,
             telemetry=Telemetry(),
+            grants=lambda tool, requester: Grants(app.db).standing(tool, requester, self.clock.now()),
+            may_still=self._may_still,
         )
         model = self.model or WireModel(
             chain,
@@ -332,6 +336,7 @@ class _Builder:
         deciders = frozenset(policy.deciders(installation.team))
         identity = Identity(client, installation.team, self.clock, decides=lambda who: who.key in deciders)
         await identity.learn(deciders)
+        self.identity = identity
         able = [key for key in deciders if identity.may_decide(Principal.parse(key))]
         if not able:
             raise ConfigurationError(
@@ -414,6 +419,18 @@ class _Builder:
             request_verification_enabled=self.over_http,
             ignoring_self_events_enabled=True,
         )
+
+    async def _may_still(self, key: str) -> bool:
+        """Whether this principal may decide now, by what Slack said within five minutes; no answer is a no."""
+        if self.identity is None:
+            return False
+        principal = Principal.parse(key)
+        try:
+            if principal.kind == "slack":
+                await self.identity.person(principal.user, principal.team)
+        except NotVerified:
+            return False
+        return self.identity.may_decide(principal)
 
     def _checks(self) -> dict[str, str]:
         return self.app.problems() if self.app is not None else {"start": "not finished"}

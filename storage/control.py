@@ -5,9 +5,11 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from agent.domain import Principal
 from agent.events import StopRequested
 from storage.database import Database, Tx
 from storage.flags import Flag, Kind, people_of, write_flag
+from storage.grants import revoke_now
 from storage.journal import append
 from storage.scopes import EVERYTHING, Scope, read_kill_file
 
@@ -75,6 +77,8 @@ class Control:
                 tx.conn.execute("UPDATE control SET taken_at = ? WHERE id = ?", (tx.now, flag.id))
                 if flag.kind in {"stop", "kill"}:
                     _request_stop(tx, flag)
+                elif flag.kind == "revoke":
+                    revoke_now(tx, flag.grant, Principal.parse(flag.by))
             return flags
 
         return await self._db.write(write)

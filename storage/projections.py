@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from agent import events as ev
-from agent.domain import Outcome, RunStatus, Tier
+from agent.domain import Outcome, RunStatus
 from agent.errors import AlreadyStarted, ApprovalNotValid, JournalError, Overtaken
 from storage import projected_approvals as approvals
+from storage import projected_grants as grants
 from storage import projected_takeovers as takeovers
 from storage.working import LANE_DECISION, LANE_PROGRESS, ActionRow, RunRow, Working
 
@@ -26,6 +27,7 @@ AFTER_THE_END = (
     ev.DenialExplained,
     ev.TakeoverClosed,
     ev.StopRequested,
+    ev.GrantRevoked,
 )
 _QUIET = (
     ev.ModelCallStarted,
@@ -36,6 +38,8 @@ _QUIET = (
     ev.ApprovalReminded,
     ev.TakeoverAsked,
     ev.TakeoverAnswered,
+    ev.GrantGiven,
+    ev.GrantRevoked,
 )
 
 
@@ -146,7 +150,7 @@ def _action_proposed(work: Working, event: ev.ActionProposed, seq: int) -> None:
 
 def _action_rated(work: Working, event: ev.ActionRated, seq: int) -> None:
     item = work.action(event.action)
-    work.reopen(item, "allowed" if event.tier is Tier.LOW else "proposed")
+    work.reopen(item, "allowed" if event.goes else "proposed")
     item.tier, item.rated_seq = event.tier, seq
 
 
@@ -158,6 +162,8 @@ def _action_started(work: Working, event: ev.ActionStarted, seq: int) -> None:
     work.move(item, "started")
     item.attempt, item.lease_token, item.resumed = event.attempt, event.lease_token, 0
     item.started_at = work.tx.now
+    if event.grant:
+        grants.grant_used(work, event)
     if item.approval:
         work.bump(f"card:{item.approval}", LANE_DECISION)
 
@@ -209,6 +215,8 @@ _TABLE: dict[type[ev.Event], Callable[[Working, Any, int], None]] = {
     ev.VoteCast: approvals.vote_cast,
     ev.ApprovalDecided: approvals.approval_decided,
     ev.DenialExplained: approvals.denial_explained,
+    ev.GrantGiven: grants.grant_given,
+    ev.GrantRevoked: grants.grant_revoked,
     ev.TakeoverOpened: takeovers.takeover_opened,
     ev.TakeoverClaimed: takeovers.takeover_claimed,
     ev.TakeoverReleased: takeovers.takeover_released,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from agent.domain import RunStatus
 from agent.events import Event, decode
+from storage.blobs import read_blob
 from storage.database import Database
 from storage.questions import Question, find_question
 from storage.rows import ApprovalRow, TakeoverRow, approval_rows, takeover_rows
@@ -87,6 +88,17 @@ class Queries:
         query = "SELECT payload FROM events WHERE run = ? AND seq = ?"
         row = self._db.read(lambda conn: conn.execute(query, (run, seq)).fetchone())
         return decode(row[0]) if row and row[0] else None
+
+    def body(self, digest: str) -> str:
+        """A stored body; empty when there is none."""
+
+        def read(conn: sqlite3.Connection) -> str:
+            try:
+                return read_blob(conn, digest) if digest else ""
+            except KeyError:
+                return ""
+
+        return self._db.read(read)
 
     def question(self, run: str, seq: int) -> Question | None:
         """A question in a takeover's thread, with its answer."""

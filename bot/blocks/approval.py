@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.domain import ApprovalState, Outcome
+from agent.domain import ApprovalState, Outcome, Tier
 from bot.blocks.call import (
     argument_blocks,
     claim_text,
@@ -41,7 +41,7 @@ def approval_card(view: ApprovalView, look: Look) -> Message:
     blocks += [section(f"*Exact call:* `{tool}`"), *argument_blocks(item.action.arguments)]
     blocks += preview_blocks(read_preview(view.preview))
     blocks.append(section(f"*Why it asks ({item.tier or 'medium'} risk)*\n{reasons_text(reasons_of(item))}"))
-    if view.approval.because:
+    if view.approval.because and not view.approval.because.startswith("grant:"):
         blocks.append(section(f"*Why it asks again:* {inline(view.approval.because, 500)}"))
     if claim := claim_text(item.action.rationale):
         blocks.append(section(claim))
@@ -145,6 +145,9 @@ def _approved(view: ApprovalView, look: Look) -> str:
         " (`self_approved`: the requester's own yes, as the policy allows from a terminal)" if row.self_approved else ""
     )
     head = f":white_check_mark: *Approved by {by or 'the policy'}* at {when(row.decided_at)}{label}."
+    if row.reason.startswith("grant:"):
+        grant = inline(row.reason.removeprefix("grant:"), 40)
+        head = f":white_check_mark: *Allowed beforehand by {by}*, permission `{grant}`, used at {when(row.decided_at)}."
     return f"{head}\n{_outcome_text(view.action, look)}"
 
 
@@ -183,10 +186,13 @@ def _footer(view: ApprovalView, look: Look) -> Block:
 
 def _buttons(row: ApprovalRow) -> Block:
     value = value_of(row.id, row.digest)
+    # What needs several people cannot be allowed beforehand by one.
+    allow = [button("Approve and allow…", "allow", value)] if row.quorum <= 1 and row.tier is Tier.MEDIUM else []
     return actions(
         f"approval:{row.id}",
         button("Approve", "approve", value),
         button("Deny", "deny", value),
         button("Details", "details", value),
         button("Withdraw", "withdraw", value),
+        *allow,
     )

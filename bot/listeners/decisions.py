@@ -16,7 +16,7 @@ from bot.blocks.approval import DIGEST_SHOWN
 from bot.blocks.call import title_of
 from bot.blocks.kit import Block
 from bot.identity import DECIDING_FRESH_S
-from bot.listeners import replies
+from bot.listeners import granting, replies
 from bot.listeners.payload import Click, click_of, who_of
 from bot.listeners.services import COMMIT_S, Bolt, Services
 from bot.listeners.visibility import is_admin
@@ -113,6 +113,12 @@ async def deny(services: Services, click: Click, principal: Principal) -> None:
         services.tasks.start(_ask_reason(services, click, principal, title_of(view.action)))
 
 
+async def allow(services: Services, click: Click, principal: Principal) -> None:
+    """Offer to say yes to this and to the same again."""
+    _approval(services, click)
+    await granting.offer(services, click, principal)
+
+
 async def _ask_reason(services: Services, click: Click, principal: Principal, headline: str) -> None:
     opened = click.trigger_id and await replies.open_modal(
         services, click.who, click.trigger_id, modals.deny_reason(click.subject, headline), otherwise=""
@@ -198,6 +204,7 @@ async def stop_run(services: Services, click: Click, principal: Principal) -> No
 
 HANDLERS: dict[str, Handler] = {
     "approve": approve,
+    "allow": allow,
     "deny": deny,
     "details": details,
     "withdraw": withdraw,

@@ -17,6 +17,7 @@ from bot.posting import SlackClient
 from storage.control import Control
 from storage.database import Database
 from storage.decisions import Decisions
+from storage.grants import Grants
 from storage.inbox import Inbox
 from storage.outbox import Outbox
 from storage.queries import Queries
@@ -132,3 +133,8 @@ class Services:
     def questions(self) -> Questions:
         """Questions in takeovers' threads."""
         return Questions(self.db)
+
+    @property
+    def grants(self) -> Grants:
+        """Standing permissions."""
+        return Grants(self.db)

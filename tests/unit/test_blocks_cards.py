@@ -152,7 +152,7 @@ def test_a_pending_card_says_first_what_would_happen_and_last_what_the_agent_cla
 
 def test_a_pending_card_has_four_buttons_and_none_looks_like_the_default() -> None:
     message = approval_card(approval_view(), LOOK)
-    assert buttons(message) == ["approve", "deny", "details", "withdraw"]
+    assert buttons(message) == ["approve", "deny", "details", "withdraw", "allow"]
     assert "primary" not in str(message.blocks)
     assert "'p1|abcdef012345'" in str(message.blocks)
 
