@@ -6,7 +6,8 @@ Nothing of a question reaches the run: its words are in no plan, no worker's con
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from weakref import WeakValueDictionary
 
 from agent import events as ev
 from agent.answers import report
@@ -32,11 +33,13 @@ class Explainer:
     def __init__(self, equipment: Equipment, model: ChatModel, limits: Limits) -> None:
         self._kit, self._model, self._limits = equipment, model, limits
         self._caller = Caller(equipment, model, limits)
-        self._asking = asyncio.Lock()
+        self._asking: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def answer(self, box: Box, question: str) -> str:
+    async def answer(self, run: str, box_of: Callable[[], Awaitable[Box]], question: str) -> str:
         """A model's answer, else a summary of the record; only while the run's takeover is open."""
-        async with self._asking:  # one at a time, so that two questions do not both take the last of the share
+        lock = self._asking.setdefault(run, asyncio.Lock())
+        async with lock:  # one at a time in a run, so that two questions do not both take the last of the share
+            box = await box_of()
             for name in self._limits.chain:
                 if box.state.open_takeover is None:
                     break
@@ -45,7 +48,7 @@ class Explainer:
                         return self._kit.redact(text)
                 except (JournalError, ModelError):
                     break
-        return self._kit.redact(summary(box.state))
+            return self._kit.redact(summary(box.state))
 
     async def _ask(self, box: Box, name: str, question: str) -> str:
         request = ModelRequest(name, self._messages(box.state, question), max_tokens=ANSWER_TOKENS, timeout_s=TIMEOUT_S)

@@ -127,11 +127,15 @@ class Runtime:
 
     async def explain(self, run: str, question: str) -> str:
         """Answer a question about a run that waits for a takeover, from its record alone."""
-        driver = self._drivers.get(run)
-        # A driver's own box knows what it has reserved, so that both together keep within the budget.
-        box = driver.box if driver is not None and driver.box is not None else RunBox(run, self._kit.journal)
-        await box.catch_up()
-        return await self._explainer.answer(box, question)
+
+        async def box_of() -> RunBox:
+            driver = self._drivers.get(run)
+            # A driver's own box knows what it has reserved, so that both together keep within the budget.
+            box = driver.box if driver is not None and driver.box is not None else RunBox(run, self._kit.journal)
+            await box.catch_up()
+            return box
+
+        return await self._explainer.answer(run, box_of, question)
 
     async def recover(self, runs: Iterable[str]) -> None:
         """Once after gaining the lease: settle what a dead process left in flight, then wake (DESIGN.md §3.8)."""

@@ -173,9 +173,9 @@ class RunState:
 
     @property
     def in_flight(self) -> bool:
-        """Whether an action or a model call has started and not ended."""
+        """Whether an action or a model call of the run has started and not ended; a question holds nothing up."""
         return any(item.phase == "started" for item in self.actions.values()) or any(
-            item.phase == "started" for item in self.calls.values()
+            item.phase == "started" and item.purpose != "question" for item in self.calls.values()
         )
 
     def denied_intents(self) -> frozenset[Intent]:
@@ -340,7 +340,8 @@ def _call(state: RunState, event: ev.ModelCallStarted | ev.ModelCallFinished | e
             retryable=event.retryable,
             cost=event.cost_micro_usd,
         )
-    return _set(state, calls={**state.calls, call.id: call}, active_ms=state.active_ms + event.duration_ms)
+    took = 0 if call.purpose == "question" else event.duration_ms  # asked beside the run, in nobody's working time
+    return _set(state, calls={**state.calls, call.id: call}, active_ms=state.active_ms + took)
 
 
 def _action(

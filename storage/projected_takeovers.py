@@ -103,6 +103,13 @@ def _next_look(opened: float, give_up: float, reminded: float | None, escalated:
     return min(give_up, opened + (REMIND_AFTER_S if reminded is None else ESCALATE_AFTER_S))
 
 
+def packet_lists(work: Working) -> None:
+    """What still ran when a takeover opened has ended: its packet lists what it came to."""
+    query = "SELECT id FROM takeovers WHERE run = ? AND closed_at IS NULL"
+    for (takeover,) in work.tx.conn.execute(query, (work.id,)):
+        work.bump(f"takeover:{takeover}", LANE_DECISION)
+
+
 def takeover_asked(work: Working, event: ev.TakeoverAsked, seq: int) -> None:
     """A question in its thread; one that nobody answers counts as answered with nothing."""
     _takeover(work, event.takeover)

@@ -105,22 +105,24 @@ def _co_requester(work: Working, event: ev.CoRequesterAdded | ev.FollowUpReceive
 
 def _model_call_started(work: Working, event: ev.ModelCallStarted, seq: int) -> None:
     del seq
-    work.tx.conn.execute("INSERT INTO calls VALUES (?, ?, ?)", (work.id, event.call, event.reserved_micro_usd))
+    beside = event.purpose == "question"
+    row = (work.id, event.call, event.reserved_micro_usd, beside)
+    work.tx.conn.execute("INSERT INTO calls VALUES (?, ?, ?, ?)", row)
     work.live.reserved += event.reserved_micro_usd
-    work.live.in_flight += 1
+    work.live.in_flight += not beside
 
 
 def _model_call_ended(work: Working, event: ev.ModelCallFinished | ev.ModelCallFailed, seq: int) -> None:
     del seq
     row = work.tx.conn.execute(
-        "DELETE FROM calls WHERE run = ? AND id = ? RETURNING reserved_micro_usd", (work.id, event.call)
+        "DELETE FROM calls WHERE run = ? AND id = ? RETURNING reserved_micro_usd, beside", (work.id, event.call)
     ).fetchone()
     if row is None:
         raise JournalError(f"Model call {event.call} is not on the wire.")
     run = work.live
     run.reserved -= row[0]
     run.spent += event.cost_micro_usd
-    run.in_flight -= 1
+    run.in_flight -= not row[1]
 
 
 def _step_started(work: Working, event: ev.StepStarted, seq: int) -> None:
@@ -182,6 +184,8 @@ def _action_finished(work: Working, event: ev.ActionFinished, seq: int) -> None:
     if item.phase == "finished" and item.outcome != Outcome.UNKNOWN:
         raise JournalError(f"Action {item.id} has ended already ({item.outcome}).")
     work.end_action(item, event.outcome, seq)
+    if work.live.waiting_on:
+        takeovers.packet_lists(work)
     if item.approval:
         work.bump(f"card:{item.approval}", LANE_DECISION)
 

@@ -75,7 +75,7 @@ class Questions:
             known = _find(tx.conn, question.run, question.seq)
             if row is None or known is None or known[6] is not None:
                 return False
-            is_open = row.state == TakeoverState.OPEN
+            is_open = not TakeoverState(row.state).is_final and row.claim_until <= tx.now
             digest = content_hash(text) if is_open else ""
             if is_open:
                 keep_blobs(tx, {digest: text})

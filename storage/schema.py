@@ -128,6 +128,8 @@ _TAKEOVER = (
       text_blob TEXT NOT NULL, answer_blob TEXT, PRIMARY KEY (run, seq)
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX questions_open ON questions(run) WHERE answer_blob IS NULL",
+    # A call beside the run, for a question about it: it counts as nothing in flight.
+    "ALTER TABLE calls ADD COLUMN beside INTEGER NOT NULL DEFAULT 0",
     # At most one of run, tool and person is set; none: everything. grant_id: the grant that another process revokes.
     "ALTER TABLE control ADD COLUMN tool TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE control ADD COLUMN person TEXT NOT NULL DEFAULT ''",

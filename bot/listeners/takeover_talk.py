@@ -14,7 +14,7 @@ from agent.errors import AlreadyDecided, JournalError, StorageUnavailable
 from bot.blocks.text import inline
 from bot.identity import DECIDING_FRESH_S
 from bot.listeners import replies
-from bot.listeners.payload import Said
+from bot.listeners.payload import Said, Who
 from bot.listeners.services import Services
 from bot.listeners.visibility import may_see
 from bot.words import person
@@ -65,14 +65,16 @@ async def heard(services: Services, said: Said, principal: Principal, takeover: 
         told = f"{holder} has this, so I keep quiet. Your words are kept in the journal and do not reach the run."
         services.tasks.start(replies.tell(services, said.who, told))
         return
-    services.tasks.start(answer(services, question))
+    services.tasks.start(answer(services, question, said.who))
 
 
-async def answer(services: Services, question: Question) -> None:
+async def answer(services: Services, question: Question, who: Who | None = None) -> None:
     """Answer one question from the run's record; the outbox brings it into the thread."""
     try:
         text = await services.explain(question.run, question.text)
-        await services.questions.answer(question, text)
+        if not await services.questions.answer(question, text) and who is not None:
+            told = "Somebody took this over meanwhile, so I keep quiet. Your words do not reach the run."
+            await replies.tell(services, who, told)
     except (JournalError, StorageUnavailable) as error:  # the run is over, or the answer is owed until the next start
         _log.info("question_not_answered", run_id=question.run, error=str(error))
 

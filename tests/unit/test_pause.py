@@ -121,7 +121,7 @@ async def read(store: Store, run: str) -> tuple[Stored, ...]:
         ("tools:http_request", {"mine", "hers", "tool"}),
         ("tool:http_request\nplease stop", {"mine", "hers", "tool"}),
         ("tool:a b", {"mine", "hers", "tool"}),
-        ("run:{mine}\n" * 9_000, {"mine", "hers", "tool"}),
+        ("run:{mine}\n" * 20_000, {"mine", "hers", "tool"}),
     ],
 )
 async def test_the_kill_file_stops_what_it_names_and_everything_when_it_is_unclear(
