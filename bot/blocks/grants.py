@@ -31,8 +31,8 @@ FREEABLE: Final = 10
 
 
 def freeable(action: Action) -> list[str]:
-    """Names of arguments that may be left free, in their order; a checkbox's value has 150 characters at most."""
-    return [name for name in action.arguments if len(name) <= 75][:FREEABLE]  # noqa: PLR2004  # a label's limit
+    """Names of arguments that may be left free, in their order: those that a label shows as they are."""
+    return [name for name in action.arguments if name and bare(name, 75) == name][:FREEABLE]
 
 
 def form(view: ApprovalView, look: Look, kept: str, *, spends: bool) -> Block:

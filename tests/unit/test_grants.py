@@ -105,6 +105,12 @@ def test_a_field_that_is_declared_free_may_differ_as_long_as_the_target_is_the_s
     assert refusal(free, use(again, FACTS.model_copy(update={"effects": ()})))
 
 
+def test_one_is_not_true_although_python_says_so() -> None:
+    one = grant(of=use({"dry_run": 1}))
+    assert refusal(one, use({"dry_run": 1})) == ""
+    assert refusal(one, use({"dry_run": True}))
+
+
 def test_an_empty_constraint_is_never_everything() -> None:
     nothing = use({}, Facts())
     exact = grant(of=nothing)
