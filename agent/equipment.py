@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agent import events as ev
+from agent.grants import Standing
 from agent.policy import Policy
 from agent.ports import Clock, Committed, Condition, Ids, Journal
 from agent.runbooks import Runbooks
@@ -15,6 +16,16 @@ from agent.state import RunState
 from agent.telemetry import Telemetry
 from agent.tools.base import ToolContext
 from agent.tools.registry import Registry
+
+
+def _no_grants(tool: str, requester: str) -> Sequence[Standing]:
+    del tool, requester
+    return ()
+
+
+async def _nobody(key: str) -> bool:
+    del key
+    return False
 
 
 class Box(Protocol):
@@ -56,5 +67,9 @@ class Equipment:
     """What kind of secret a text holds; empty when none."""
     redact: Callable[[str], str]
     telemetry: Telemetry
+    grants: Callable[[str, str], Sequence[Standing]] = _no_grants
+    """Grants of this tool for runs of this principal key that stand now."""
+    may_still: Callable[[str], Awaitable[bool]] = _nobody
+    """Whether this principal may still decide, looked up afresh."""
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     """How backoff waits; real seconds."""

@@ -9,6 +9,7 @@ SecondKeyError
 │   ├── RunStopped
 │   ├── RunPaused
 │   ├── ApprovalNotValid
+│   │   └── GrantNotValid
 │   ├── AlreadyStarted
 │   └── UnknownRun
 ├── StorageUnavailable
@@ -17,6 +18,7 @@ SecondKeyError
 │   ├── NotEntitled
 │   ├── OwnRequest
 │   ├── NotClaimed
+│   ├── GrantRefused
 │   ├── StillPossible
 │   ├── NotEditable
 │   └── UnknownSubject
@@ -108,6 +110,12 @@ class ApprovalNotValid(JournalError):
     code = "APPROVAL_NOT_VALID"
 
 
+class GrantNotValid(ApprovalNotValid):
+    """The permission under which this was to start does not hold any more."""
+
+    code = "GRANT_NOT_VALID"
+
+
 class AlreadyStarted(JournalError):
     """The action was started before."""
 
@@ -152,6 +160,12 @@ class OwnRequest(DecisionError):
     """Nobody decides on their own request; your words are part of this run, so somebody else must."""
 
     code = "OWN_REQUEST"
+
+
+class GrantRefused(DecisionError):
+    """This cannot be allowed beforehand; please decide on each request."""
+
+    code = "GRANT_REFUSED"
 
 
 class NotClaimed(DecisionError):

@@ -24,8 +24,9 @@ from agent.domain import (
     Tier,
     Value,
 )
+from agent.grants import Grant
 
-Purpose = Literal["plan", "work", "answer"]
+Purpose = Literal["plan", "work", "answer", "question"]
 
 
 class RunCreated(Value):
@@ -171,6 +172,13 @@ class ActionRated(Value):
     facts_blob: str = ""
     preview_blob: str = ""
     policy_version: str = ""
+    grant: str = ""
+    """Id of the grant that covers it, so that nobody is asked; looked at again when it starts."""
+
+    @property
+    def goes(self) -> bool:
+        """Whether it may start without anybody being asked now."""
+        return self.tier is Tier.LOW or (self.tier is Tier.MEDIUM and bool(self.grant))
 
 
 class ActionStarted(Value):
@@ -182,6 +190,10 @@ class ActionStarted(Value):
     lease_token: str
     approval: str = ""
     attempt: int = 0
+    grant: str = ""
+    """The grant of which this is one use; its yes is the approval, written in the same transaction."""
+    spends_micro_usd: int = 0
+    """What the use takes off the grant's spend."""
 
 
 class ActionFinished(Value):
@@ -276,6 +288,24 @@ class DenialExplained(Value):
     by: str = ""
 
 
+class GrantGiven(Value):
+    """With their yes a person allowed further calls like this one."""
+
+    type: Literal["grant_given"] = "grant_given"
+    grant: Grant
+    approval: str
+    at: float
+
+
+class GrantRevoked(Value):
+    """Somebody took a grant back; journalled in the run in which it was given."""
+
+    type: Literal["grant_revoked"] = "grant_revoked"
+    grant: str
+    by: str
+    at: float
+
+
 class TakeoverOpened(Value):
     """An action is given to a person: it is high, or nobody knows whether it happened."""
 
@@ -298,6 +328,8 @@ class TakeoverClaimed(Value):
     claim_token: str
     at: float
     until: float
+    given_by: str = ""
+    """Principal key of who handed it on to them; empty when they took it themselves."""
 
 
 class TakeoverReleased(Value):
@@ -317,6 +349,27 @@ class TakeoverReminded(Value):
     takeover: str
     at: float
     escalated: bool = False
+
+
+class TakeoverAsked(Value):
+    """Somebody asked something in a takeover's thread. It is no part of the run's context: the run never hears it."""
+
+    type: Literal["takeover_asked"] = "takeover_asked"
+    takeover: str
+    by: Principal
+    text_blob: str
+    quiet: bool = False
+    """A person has the takeover, so nobody answers; the words are only kept."""
+
+
+class TakeoverAnswered(Value):
+    """What was answered, from the run's state alone; an empty body when somebody took it over meanwhile."""
+
+    type: Literal["takeover_answered"] = "takeover_answered"
+    takeover: str
+    question: int
+    """Seq of the question's event."""
+    answer_blob: str = ""
 
 
 class TakeoverClosed(Value):
@@ -388,10 +441,14 @@ Event = (
     | VoteCast
     | ApprovalDecided
     | DenialExplained
+    | GrantGiven
+    | GrantRevoked
     | TakeoverOpened
     | TakeoverClaimed
     | TakeoverReleased
     | TakeoverReminded
+    | TakeoverAsked
+    | TakeoverAnswered
     | TakeoverClosed
     | StopRequested
     | TimeRanOut

@@ -10,6 +10,7 @@ from agent.domain import ApprovalState, Outcome, digest_of
 from agent.equipment import Box, Equipment
 from agent.errors import (
     ApprovalNotValid,
+    GrantNotValid,
     PreviewMismatch,
     SandboxUnavailable,
     ToolError,
@@ -17,6 +18,7 @@ from agent.errors import (
     ToolTimedOut,
 )
 from agent.gate import may_start
+from agent.granting import Granter, Yes
 from agent.ports import Fact, Intention
 from agent.proposing import SUMMARY_CHARACTERS, Proposer, refusal, worker_of
 from agent.rating import Rater, Rating, put_blob
@@ -33,6 +35,7 @@ class Executor:
 
     def __init__(self, equipment: Equipment, proposer: Proposer, rater: Rater) -> None:
         self._kit, self._proposer, self._rater = equipment, proposer, rater
+        self._granter = Granter(equipment)
 
     async def start(self, box: Box, move: StartAction) -> Ended | None:
         """Check everything again, commit the start, run the tool; what came of it is for the caller to `record`.
@@ -45,13 +48,16 @@ class Executor:
         item = state.actions[move.action]
         if item.phase not in {"allowed", "approved"}:
             return None
-        approval = state.approvals.get(item.approval)
-        has_yes = item.phase == "approved" and approval is not None
-        lapsed = has_yes and approval is not None and self._kit.clock.now() >= approval.start_before
-        gone = has_yes and approval is not None and not self._may_still_decide(state, approval.by)
-        if lapsed or gone or not may_start(item.tier, rating.verdict, has_yes=has_yes):
+        approval = state.approvals.get(item.approval) if item.phase == "approved" else None
+        granted = await self._yes(state, item, rating)
+        has_yes = approval is not None or granted is not None
+        lapsed = approval is not None and self._kit.clock.now() >= approval.start_before
+        gone = approval is not None and not self._may_still_decide(state, approval.by)
+        moved = bool(item.grant) and granted is None and approval is None
+        if lapsed or gone or moved or not may_start(item.tier, rating.verdict, has_yes=has_yes):
             because = "The yes lapsed before it could start." if lapsed else "Its risk is higher than it was."
             because = "Who said yes may not decide any more." if gone else because
+            because = str(GrantNotValid()) if moved and rating.verdict.door != "person" else because
             await self._ask_again(box, item, rating, because)
             return None
         tool = self._kit.registry.get(item.action.tool, worker_of(box.state, item.action.step))
@@ -62,25 +68,33 @@ class Executor:
             return None
         limit_s = min(tool.timeout_s, item.action.timeout_s or tool.timeout_s)
         preview = await self._shown(item)
+        consumes = granted.asked.approval if granted else item.approval if approval is not None else ""
+        yes: list[ev.Event] = [granted.asked, granted.decided] if granted else []
         begun = ev.ActionStarted(
             action=item.action.id,
             digest=item.action.digest,
             lease_token=self._kit.journal.lease_token,
-            approval=item.approval if has_yes else "",
+            approval=consumes,
             attempt=item.attempt,
+            grant=granted.grant.id if granted else "",
+            spends_micro_usd=granted.spends if granted else 0,
         )
         condition = Intention(
             epoch=state.epoch,
             starts=item.action.id,
             digest=item.action.digest,
-            consumes=item.approval if has_yes else "",
+            consumes=consumes,
+            grant=begun.grant,
             effect_s=limit_s,
         )
         try:
             async with box.door:
                 if box.state.open_takeover is not None:
                     return None  # opened while this was checked: nothing starts beside it
-                await box.commit([begun], condition)
+                await box.commit([*yes, begun], condition)
+        except GrantNotValid as error:
+            await self._ask_again(box, item, rating, str(error))
+            return None
         except asyncio.CancelledError:
             if box.state.actions[item.action.id].phase == "started":  # written, but the tool never ran
                 never_ran = ev.ActionFinished(action=item.action.id, outcome=Outcome.CANCELLED, code="CANCELLED")
@@ -91,6 +105,13 @@ class Executor:
         if finished.code == PreviewMismatch.code:
             events += await self._again_with_new_preview(box.state, item)
         return Ended(tuple(events), blobs=blobs)
+
+    async def _yes(self, state: RunState, item: ActionState, rating: Rating) -> Yes | None:
+        """The yes of the grant under which it was rated, if any."""
+        if not item.grant or item.phase != "allowed":
+            return None
+        asked = self._rater.approval(state, item, f"grant:{item.grant}")
+        return await self._granter.yes(state, item, rating.verdict, rating.facts, asked)
 
     def _may_still_decide(self, state: RunState, by: str) -> bool:
         """Whether the policy still names who said yes (DESIGN.md §3.7); a terminal's own yes names nobody."""
@@ -109,7 +130,7 @@ class Executor:
         async with box.door:
             if box.state.open_takeover is not None:
                 return
-            events, blobs = self._rater.outcome_of_rating(box.state, item, rating, because)
+            events, blobs = self._rater.outcome_of_rating(box.state, item, rating, because, by_grant=False)
             await box.commit([*withdrawn, *events], Intention(epoch=box.state.epoch), blobs)
 
     async def _shown(self, item: ActionState) -> Preview:

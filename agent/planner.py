@@ -261,6 +261,8 @@ class Planner:
         if item.outcome is Outcome.SUCCEEDED and item.output_blob:
             return str(json.loads(await body(item.output_blob))["text"])
         said = item.feedback or item.summary
+        if item.outcome is Outcome.DONE_BY_HUMAN:  # what was done, the reference and the evidence
+            said = f"A person did this; do not do it again. They said: {item.summary}"
         output = json.loads(await body(item.output_blob))["text"] if item.output_blob else ""
         return "\n".join(part for part in (f"Outcome: {item.outcome}.", said, str(output)) if part)
 

@@ -39,6 +39,8 @@ class Intention:
     """Digest of the action that starts; must equal the one proposed."""
     consumes: str = ""
     """Approval id that is used up by the start: must be approved, unexpired, unused, and on exactly `digest`."""
+    grant: str = ""
+    """Grant of which the start is a use: must stand, cover the action, and have its approval among the events."""
     effect_s: float = 0.0
     """How long the effect may take, seconds; kept beside the lease so that a successor waits for it."""
 

@@ -11,6 +11,7 @@ from agent.equipment import Box, Equipment
 from agent.errors import SandboxUnavailable
 from agent.facts.model import Facts
 from agent.gate import Verdict, decide
+from agent.granting import Granter, reason_of
 from agent.ports import Intention
 from agent.proposing import SUMMARY_CHARACTERS, refusal, worker_of
 from agent.state import ActionState, RunState
@@ -33,6 +34,7 @@ class Rater:
 
     def __init__(self, equipment: Equipment) -> None:
         self._kit = equipment
+        self._granter = Granter(equipment)
 
     async def rate(self, box: Box, move: RateAction) -> None:
         """Read facts, rate, and let the gate say what comes next."""
@@ -81,9 +83,9 @@ class Rater:
         return state.task.principal
 
     def outcome_of_rating(
-        self, state: RunState, item: ActionState, rating: Rating, because: str = ""
+        self, state: RunState, item: ActionState, rating: Rating, because: str = "", *, by_grant: bool = True
     ) -> tuple[list[ev.Event], dict[str, str]]:
-        """The events that a rating leads to, with the bodies they name."""
+        """The events that a rating leads to, with the bodies they name; without `by_grant` people are asked."""
         policy, verdict = self._kit.policy(), rating.verdict
         blobs: dict[str, str] = {}
         rated = ev.ActionRated(
@@ -103,12 +105,18 @@ class Rater:
             case "refuse":
                 return [rated, refusal(item.action.id, verdict.code, verdict.why)], blobs
             case "ask":
-                return [rated, self._approval(state, item, because)], blobs
+                asked = self.approval(state, item, because)
+                grant = self._granter.find(state, item, verdict, rating.facts, asked) if by_grant else None
+                if grant is not None:
+                    reasons = (*rated.reasons, reason_of(grant))
+                    return [rated.model_copy(update={"grant": grant.id, "reasons": reasons})], blobs
+                return [rated, asked], blobs
             case "person":
                 opened = self._takeover(state, item, "high")
                 return [*self.withdrawals(state, "A person was asked to take over."), rated, opened], blobs
 
-    def _approval(self, state: RunState, item: ActionState, because: str) -> ev.ApprovalRequested:
+    def approval(self, state: RunState, item: ActionState, because: str) -> ev.ApprovalRequested:
+        """The request for a yes that the policy wants for this action."""
         policy, now = self._kit.policy(), self._kit.clock.now()
         return ev.ApprovalRequested(
             approval=self._kit.ids.new("p"),

@@ -32,6 +32,7 @@ from agent.execution import Executor
 from agent.planner import Planner
 from agent.ports import ChatModel, Fact, Intention
 from agent.proposing import Proposer
+from agent.questions import Explainer
 from agent.rating import Rater
 from agent.recording import Ended, record
 from agent.recovery import settle
@@ -76,6 +77,7 @@ class _Driver:
     at_work: bool = True
     """Wants the event loop, in contrast to one that waits for a model or a tool."""
     task: asyncio.Task[None] | None = None
+    box: RunBox | None = None
 
 
 class Runtime:
@@ -88,6 +90,7 @@ class Runtime:
         self._rater = Rater(equipment)
         self._executor = Executor(equipment, self._proposer, self._rater)
         self._planner = Planner(equipment, model, limits, self._proposer, self._rater)
+        self._explainer = Explainer(equipment, model, limits)
         self._drivers: dict[str, _Driver] = {}
         self._queue: dict[str, None] = {}
         """Runs that were woken and have no driver yet, in their order."""
@@ -124,6 +127,18 @@ class Runtime:
             driver = self._drivers.get(run)
             await (asyncio.sleep(0) if driver is None or driver.task is None else asyncio.wait({driver.task}))
         return fold(run, await self._kit.journal.read(run))
+
+    async def explain(self, run: str, question: str) -> str:
+        """Answer a question about a run that waits for a takeover, from its record alone."""
+
+        async def box_of() -> RunBox:
+            driver = self._drivers.get(run)
+            # A driver's own box knows what it has reserved, so that both together keep within the budget.
+            box = driver.box if driver is not None and driver.box is not None else RunBox(run, self._kit.journal)
+            await box.catch_up()
+            return box
+
+        return await self._explainer.answer(run, box_of, question)
 
     async def recover(self, runs: Iterable[str]) -> None:
         """Once after gaining the lease: settle what a dead process left in flight, then wake (DESIGN.md §3.8)."""
@@ -164,7 +179,7 @@ class Runtime:
         driver.at_work = at_work
 
     async def _drive(self, run: str, driver: _Driver) -> None:
-        box = RunBox(run, self._kit.journal)
+        box = driver.box = RunBox(run, self._kit.journal)
         flying: dict[Move, asyncio.Task[None]] = {}
         try:
             await self._loop(box, driver, flying)

@@ -62,6 +62,7 @@ class ActionState:
     headline: str = ""
     preview_blob: str = ""
     approval: str = ""
+    grant: str = ""
     takeover: str = ""
     outcome: Outcome | None = None
     output_blob: str = ""
@@ -183,9 +184,9 @@ class RunState:
 
     @property
     def in_flight(self) -> bool:
-        """Whether an action or a model call has started and not ended."""
+        """Whether an action or a model call of the run has started and not ended; a question holds nothing up."""
         return any(item.phase == "started" for item in self.actions.values()) or any(
-            item.phase == "started" for item in self.calls.values()
+            item.phase == "started" and item.purpose != "question" for item in self.calls.values()
         )
 
     def denied_intents(self) -> frozenset[Intent]:
@@ -260,6 +261,7 @@ _AFTER_THE_END = (
     ev.DenialExplained,
     ev.TakeoverClosed,
     ev.StopRequested,
+    ev.GrantRevoked,
 )
 
 
@@ -315,6 +317,8 @@ def _step(state: RunState, event: ev.Event, at: float) -> RunState:  # noqa: C90
             ev.ActionProposed() | ev.ActionRated() | ev.ActionStarted() | ev.ActionFinished() | ev.ActionResumed()
         ):  # fmt: skip
             return _action(state, event)
+        case ev.TakeoverAsked() | ev.TakeoverAnswered() | ev.GrantGiven() | ev.GrantRevoked():
+            return state  # told beside the run, never to it; grants are looked up where they are used
         case (
             ev.ApprovalRequested()
             | ev.ApprovalDelivered()
@@ -339,7 +343,8 @@ def _call(state: RunState, event: ev.ModelCallStarted | ev.ModelCallFinished | e
             model=event.model,
             reserved=event.reserved_micro_usd,
         )
-        hears = event.purpose != "answer"  # an answer can tell of words, but not act on them any more
+        # An answer can tell of words, but not act on them any more; a question about the run does not even see them.
+        hears = event.purpose not in {"answer", "question"}
         heard = len(state.follow_ups) if hears else state.heard
         return _set(state, calls={**state.calls, call.id: call}, heard=heard)
     call = _get(state.calls, event.call)
@@ -356,7 +361,8 @@ def _call(state: RunState, event: ev.ModelCallStarted | ev.ModelCallFinished | e
             retryable=event.retryable,
             cost=event.cost_micro_usd,
         )
-    return _set(state, calls={**state.calls, call.id: call}, active_ms=state.active_ms + event.duration_ms)
+    took = 0 if call.purpose == "question" else event.duration_ms  # asked beside the run, in nobody's working time
+    return _set(state, calls={**state.calls, call.id: call}, active_ms=state.active_ms + took)
 
 
 def _action(
@@ -378,7 +384,8 @@ def _action(
                 state,
                 _with(
                     item,
-                    phase="allowed" if event.tier is Tier.LOW else "proposed",
+                    phase="allowed" if event.goes else "proposed",
+                    grant=event.grant,
                     outcome=None,
                     tier=event.tier,
                     reasons=event.reasons,

@@ -1,4 +1,4 @@
-"""The command line: `secondkey init | demo | serve | status | stop | pause | resume | approvals | audit`."""
+"""The command line: `secondkey init | demo | serve | status | stop | pause | resume | approvals | grants | audit`."""
 
 from __future__ import annotations
 

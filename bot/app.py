@@ -43,10 +43,10 @@ from bot.deadlines import Deadlines
 from bot.delivery import Delivery
 from bot.entries import keep_entries
 from bot.fetching import Fetching
-from bot.identity import Identity
+from bot.identity import Identity, NotVerified
 from bot.keeper import Keeper
 from bot.link import Installation, SocketLink, preflight
-from bot.listeners import home, register, replies
+from bot.listeners import home, register, replies, takeover_talk
 from bot.listeners.services import Services
 from bot.observability import Metrics, configure_tracing
 from bot.posting import Poster
@@ -57,6 +57,7 @@ from storage.attachments import Attachments
 from storage.control import Control
 from storage.database import Database
 from storage.decisions import Decisions
+from storage.grants import Grants
 from storage.inbox import Inbox
 from storage.journal import SqliteJournal
 from storage.lease import Lease
@@ -214,6 +215,7 @@ class _Builder:
         self.telemetry = configure_tracing(environment, metadata.version("secondkey"))
         self.known = known_secrets(settings, environment)
         self.app: App | None = None
+        self.identity: Identity | None = None
 
     def redact(self, text: str) -> str:
         return redact(text, self.known)
@@ -323,6 +325,8 @@ class _Builder:
             find_secret=kind_of_secret,
             redact=self.redact,
             telemetry=Telemetry(),
+            grants=lambda tool, requester: Grants(app.db).standing(tool, requester, self.clock.now()),
+            may_still=self._may_still,
         )
         app.reviser = Reviser(equipment)
         model = self.model or WireModel(
@@ -351,6 +355,7 @@ class _Builder:
         deciders = frozenset(policy.deciders(installation.team))
         identity = Identity(client, installation.team, self.clock, decides=lambda who: who.key in deciders)
         await identity.learn(deciders)
+        self.identity = identity
         able = [key for key in deciders if identity.may_decide(Principal.parse(key))]
         if not able:
             raise ConfigurationError(
@@ -359,6 +364,8 @@ class _Builder:
             )
         if missing := deciders - set(able):
             _log.warning("approvers_who_cannot_decide", approvers=sorted(missing))
+        if (called := settings.on_call) and not called.startswith("S") and not any(k.endswith(called) for k in able):
+            _log.warning("on_call_may_not_take_over", on_call=called)
         decisions = Decisions(db, self.clock, self.ids, PolicyEntitlement(policy, identity))
         queries, outbox = Queries(db), Outbox(db)
         renderer = Renderer(
@@ -367,7 +374,7 @@ class _Builder:
             names=identity.name,
             channels={"approval": channels.actions, "takeover": channels.takeovers},
             workspace_url=installation.url,
-            look=Look(command=settings.command, rate=self.clock.rate),
+            look=self._look(),
             everybody=lambda: tuple(deciders),
         )
         poster = Poster(client, self.clock)
@@ -422,6 +429,7 @@ class _Builder:
             ),
             redact=self.redact,
             reviser=app.reviser,
+            explain=app.runtime.explain if app.runtime is not None else _nobody_explains,
             links=renderer.waits_at,
             sessions_moved=app.sessions.asked,
             files_owed=app.fetching.wake,
@@ -435,6 +443,7 @@ class _Builder:
         if app.services.anchoring is not None:
             app.tasks.append(asyncio.create_task(app.services.anchoring.run(), name="anchors"))
         register(slack.bolt, app.services)
+        takeover_talk.resume(app.services)
         if not self.over_http:
             app.link = SocketLink(slack.bolt, settings.slack_app_token.get_secret_value(), client)
             await app.link.connect()
@@ -472,6 +481,18 @@ class _Builder:
             ignoring_self_events_enabled=True,
         )
 
+    async def _may_still(self, key: str) -> bool:
+        """Whether this principal may decide now, by what Slack said within five minutes; no answer is a no."""
+        if self.identity is None:
+            return False
+        principal = Principal.parse(key)
+        try:
+            if principal.kind == "slack":
+                await self.identity.person(principal.user, principal.team)
+        except NotVerified:
+            return False
+        return self.identity.may_decide(principal)
+
     def _checks(self) -> dict[str, str]:
         return self.app.problems() if self.app is not None else {"start": "not finished"}
 
@@ -480,11 +501,22 @@ class _Builder:
             for run in Queries(db).to_drive():
                 self.app.runtime.wake(run)
 
+    def _look(self) -> Look:
+        settings, called = self.settings, self.settings.on_call
+        mention = f"<!subteam^{called}>" if called.startswith("S") else f"<@{called}>" if called else ""
+        budget = int(settings.budget_usd * 1_000_000)
+        return Look(command=settings.command, rate=self.clock.rate, on_call=mention, budget_micro_usd=budget)
+
     def _policy(self) -> Policy:
         policy = load_policy(self.settings.policy)
         approvers = tuple(dict.fromkeys((*policy.people.approvers, *self.settings.approvers)))
         admins = tuple(dict.fromkeys((*policy.people.admins, *self.settings.admins)))
         return replace(policy, people=People(approvers=approvers, admins=admins))
+
+
+async def _nobody_explains(run: str, question: str) -> str:
+    del run, question
+    return ""
 
 
 async def _warm_up(model: WireModel) -> None:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # commands import what they need, so that each starts fast
+    from bot.cli_control import Named
     from bot.config import Settings
 
 _KILL = (
     "Without a command: as long as a file named KILL stands in the data folder, nothing starts and every run is "
-    "stopped; `touch` it to stop everything, remove it to go on."
+    "stopped; `touch` it to stop everything, remove it to go on. Written into it, one a line, run:ID, tool:NAME and "
+    "person:ID stop only these."
 )
 _FLAG = "It is stored in the database: a running server obeys within a quarter of a second, another when it starts."
 
@@ -38,23 +40,47 @@ def add_commands(commands: Commands) -> None:
     which = stop.add_mutually_exclusive_group(required=True)
     which.add_argument("run_id", nargs="?", metavar="RUN", help="a run's id, or the beginning of one")
     which.add_argument("--all", action="store_true", help="every run that is not over")
+    which.add_argument("--tool", default="", help="every run with an unfinished call of this tool")
+    which.add_argument("--person", default="", metavar="ID", help="every run that holds words of this person")
     stop.add_argument("--reason", default="", help="why; it stands in the journal")
     stop.set_defaults(run=_stop)
 
-    pause = commands.add_parser("pause", help="let nothing new start", description=_FLAG, epilog=_KILL)
+    pause = commands.add_parser(
+        "pause", help="let nothing new start, of everything, a run, a tool or a person", description=_FLAG, epilog=_KILL
+    )  # fmt: skip
+    _scoped(pause, "everything (default)")
     pause.add_argument("--reason", default="", help="why")
     pause.set_defaults(run=_pause)
 
     resume = commands.add_parser("resume", help="end a pause", description=_FLAG, epilog=_KILL)
+    _scoped(resume, "every pause, whatever it is about (default)")
     resume.set_defaults(run=_resume)
 
     approvals = commands.add_parser("approvals", help="what waits for a yes, for how long, and whose")
     approvals.add_argument("--json", action="store_true", help="print JSON")
     approvals.set_defaults(run=_approvals)
 
+    grants = commands.add_parser("grants", help="what people allowed beforehand, and taking it back")
+    verbs = grants.add_subparsers(required=True, metavar="VERB", dest="verb")
+    listed = verbs.add_parser("list", help="what is allowed, by whom, until when, and how often it was used")
+    listed.add_argument("--json", action="store_true", help="print JSON")
+    taken = verbs.add_parser("revoke", help="take one back", description=_FLAG)
+    taken.add_argument("grant", help="a grant's id, or the beginning of one")
+    for parser in (listed, taken):
+        parser.set_defaults(run=_grants)
+        _config(parser)
+
     for parser in (stop, pause, resume, approvals):
         _config(parser)
     _add_audit(commands)
+
+
+def _scoped(parser: argparse.ArgumentParser, everything: str) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help=everything)
+    which.add_argument("--run", dest="run_id", default="", metavar="RUN", help="one run")
+    which.add_argument("--tool", default="", help="every call of one tool")
+    which.add_argument("--person", default="", metavar="ID", help="every run that holds words of one person")
 
 
 def _add_audit(commands: Commands) -> None:
@@ -109,19 +135,34 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 def _stop(arguments: argparse.Namespace) -> int:
     from bot import cli_control  # noqa: PLC0415  # as at the top
 
-    return cli_control.stop(_settings(arguments), arguments.run_id or "", reason=arguments.reason)
+    return cli_control.stop(_settings(arguments), _named(arguments), reason=arguments.reason)
 
 
 def _pause(arguments: argparse.Namespace) -> int:
     from bot import cli_control  # noqa: PLC0415  # as at the top
 
-    return cli_control.pause(_settings(arguments), reason=arguments.reason)
+    return cli_control.pause(_settings(arguments), _named(arguments), reason=arguments.reason)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
     from bot import cli_control  # noqa: PLC0415  # as at the top
 
-    return cli_control.resume(_settings(arguments))
+    return cli_control.resume(_settings(arguments), _named(arguments))
+
+
+def _named(arguments: argparse.Namespace) -> Named:
+    from bot.cli_control import Named  # noqa: PLC0415  # as at the top
+
+    return Named(run=arguments.run_id or "", tool=arguments.tool, person=arguments.person)
+
+
+def _grants(arguments: argparse.Namespace) -> int:
+    from bot import cli_grants  # noqa: PLC0415  # as at the top
+
+    settings = _settings(arguments)
+    if arguments.verb == "revoke":
+        return cli_grants.revoke(settings, arguments.grant)
+    return cli_grants.print_grants(settings, as_json=arguments.json)
 
 
 def _approvals(arguments: argparse.Namespace) -> int:

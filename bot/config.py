@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     """Channel of the approval cards: a name or an id."""
     takeover_channel: str = ""
     """Channel of the takeover threads; `actions_channel` when empty."""
+    on_call: str = Field(default="", pattern=r"^([UWS][A-Z0-9]{2,30})?$")
+    """Slack id of a person or a user group who is called when a takeover opens, and when nobody takes it."""
     command: str = Field(default="/agent", pattern=r"^/[a-z0-9_-]{1,31}$")
     """The slash command."""
     models: str = ""

@@ -32,6 +32,9 @@ actions_channel = "ai-actions"
 # The channel of the takeover threads, when it is another one.
 # takeover_channel = "ai-takeovers"
 
+# Who is called when a takeover opens, and when nobody takes it: the id of a person or of a user group.
+# on_call = "S012ABCDEF"
+
 # Models in the order of trying. Without one, only runbooks work.
 # models = "anthropic:claude-sonnet-5-5,openai:gpt-6-luna"
 

@@ -12,6 +12,7 @@ from agent.ports import Clock
 from storage.control import Control
 from storage.lease import RENEW_EVERY_S, Lease
 from storage.retention import RETAIN_EVERY_S, Retention
+from storage.scopes import Scope
 from storage.signer import SIGN_EVERY_S, Signer
 
 CONTROL_EVERY_S = 0.1
@@ -121,7 +122,7 @@ class Keeper:
         return True
 
     async def _watch(self) -> None:
-        killed = False
+        killed: tuple[Scope, ...] = ()
         while True:
             try:
                 async with asyncio.timeout(CONTROL_EVERY_S):
@@ -134,15 +135,18 @@ class Keeper:
             except StorageUnavailable as error:
                 _log.warning("control_not_read", error=str(error))
 
-    async def _take(self, *, was_killed: bool) -> bool:
+    async def _take(self, *, was_killed: tuple[Scope, ...]) -> tuple[Scope, ...]:
         for flag in await self._control.take():
             _log.info("control", kind=flag.kind, run_id=flag.run, by=flag.by)
             if flag.kind == "resume":
                 self._resumed()
-        killed = self._control.killed_by_file
-        if killed and not was_killed:
-            _log.warning("kill_file_found")
-            await self._control.stop("", by="operator", reason="The kill file stands.")
+        killed = self._control.kill_scopes()
+        for scope in killed:
+            if scope not in was_killed:
+                _log.warning("kill_file_found", scope=str(scope))
+                await self._control.stop(scope=scope, by="operator", reason=f"The kill file stands ({scope}).")
+        if set(was_killed) - set(killed):
+            self._resumed()  # what it held back may start now
         return killed
 
     async def _retain(self) -> None:

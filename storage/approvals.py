@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, Protocol, TypeVar
 
 from agent.domain import ApprovalState, Principal, RunStatus, Tier
-from agent.errors import AlreadyDecided, DecisionError, NotEntitled, OwnRequest, UnknownSubject
+from agent.errors import AlreadyDecided, DecisionError, GrantRefused, NotEntitled, OwnRequest, UnknownSubject
 from agent.events import (
     ApprovalDecided,
     ApprovalDelivered,
@@ -16,9 +16,11 @@ from agent.events import (
     Event,
     VoteCast,
 )
+from agent.grants import Terms
 from agent.ports import Clock, Ids
 from storage.audit import refused
 from storage.database import Database, Tx
+from storage.grants import given
 from storage.journal import append
 from storage.rows import ApprovalRow, TakeoverRow, find_approval
 from storage.working import is_co_requester
@@ -50,10 +52,13 @@ class ApprovalDecisions:
         self._ids = ids
         self._entitlement = entitlement
 
-    async def vote(self, approval: str, principal: Principal, vote: Vote, *, via: str = "") -> ApprovalRow:
+    async def vote(
+        self, approval: str, principal: Principal, vote: Vote, *, via: str = "", allow: Terms | None = None
+    ) -> ApprovalRow:
         """Say yes or no. One deny decides; a yes decides at quorum. `via` says where from, for the audit.
 
-        Raises UnknownSubject, AlreadyDecided, NotEntitled, OwnRequest or StorageUnavailable.
+        `allow` gives a grant with the yes, or nothing is decided: never on one's own request.
+        Raises UnknownSubject, AlreadyDecided, NotEntitled, OwnRequest, GrantRefused or StorageUnavailable.
         """
 
         def write(tx: Tx) -> ApprovalRow | DecisionError:
@@ -68,6 +73,13 @@ class ApprovalDecisions:
             if refusal is not None:
                 return _refuse(tx, refusal, principal, approval, via)
             events = self._events_of(tx, row, principal, vote, own=own)
+            if allow is not None:
+                if own or vote == "deny":
+                    return _refuse(tx, OwnRequest() if own else GrantRefused(), principal, approval, via)
+                grant = given(tx, row, principal, allow, self._ids)
+                if isinstance(grant, DecisionError):
+                    return _refuse(tx, grant, principal, approval, via)
+                events.append(grant)
             if events:
                 append(tx, row.run, events)
             return find_approval(tx.conn, approval) or row

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
+from agent.domain import Principal
 from agent.events import StopRequested
 from storage.database import Database, Tx
-from storage.flags import Flag, Kind, write_flag
+from storage.flags import Flag, Kind, people_of, write_flag
+from storage.grants import revoke_now
 from storage.journal import append
+from storage.scopes import EVERYTHING, Scope, read_kill_file
 
-_COLUMNS = 'id, kind, run, "by", reason, at'
+_COLUMNS = 'id, kind, run, "by", reason, at, tool, person, grant_id'
+# A run uses a tool as long as an action of it is not over.
+_GOING = """SELECT r.id FROM runs r WHERE r.status IN ('queued', 'running', 'waiting') AND (? = '' OR r.id = ?)
+  AND (? = '' OR EXISTS (SELECT 1 FROM actions a WHERE a.run = r.id AND a.tool = ? AND a.phase <> 'finished'))"""
 
 
 class Control:
@@ -19,20 +26,40 @@ class Control:
         self._db = db
         self._kill_file = kill_file
 
-    async def write(self, kind: Kind, *, run: str = "", by: str, reason: str = "") -> int:
-        """Leave a flag for the holder of the lease, for one run or (empty) all; raises StorageUnavailable.
+    async def write(
+        self, kind: Kind, *, run: str = "", scope: Scope = EVERYTHING, by: str, reason: str = "", grant: str = ""
+    ) -> int:
+        """Leave a flag for the holder of the lease, for one run, a scope, or all; raises StorageUnavailable.
 
         It counts from this commit on: every start reads it, also before the holder has taken it.
         """
-        return await self._db.write(lambda tx: write_flag(tx, kind, run=run, by=by, reason=reason))
+        wanted = Scope("run", run) if run else scope
+        return await self._db.write(
+            lambda tx: write_flag(tx, kind, scope=wanted, by=by, reason=reason, grant=grant)
+        )  # fmt: skip
 
-    async def stop(self, run: str, *, by: str, reason: str = "") -> tuple[str, ...]:
-        """Stop one run, or all with an empty id, at once; returns the runs that were not over yet."""
+    async def pause(self, scope: Scope = EVERYTHING, *, by: str, reason: str = "") -> int:
+        """Let nothing of this scope start until it is resumed; returns the flag's id."""
+        return await self.write("pause", scope=scope, by=by, reason=reason)
+
+    async def resume(self, scope: Scope = EVERYTHING, *, by: str) -> int:
+        """End the pauses and kills of exactly this scope, or every one; returns the flag's id."""
+        return await self.write("resume", scope=scope, by=by)
+
+    async def stop(
+        self, run: str = "", *, scope: Scope = EVERYTHING, by: str, reason: str = ""
+    ) -> tuple[str, ...]:  # fmt: skip
+        """Stop one run, or all of a scope, at once; returns the runs that were not over yet.
+
+        A tool's are those with an unfinished action of it, a person's those that they asked for or added words to.
+        """
+        wanted = Scope("run", run) if run else scope
 
         def write(tx: Tx) -> tuple[str, ...]:
-            flag = write_flag(tx, "stop", run=run, by=by, reason=reason)
+            flag = write_flag(tx, "stop", scope=wanted, by=by, reason=reason)
             tx.conn.execute("UPDATE control SET taken_at = ? WHERE id = ?", (tx.now, flag))
-            return _request_stop(tx, Flag(flag, "stop", run, by, reason, tx.now))
+            columns = (wanted.run, by, reason, tx.now, wanted.tool, wanted.person)
+            return _request_stop(tx, Flag(flag, "stop", *columns))
 
         return await self._db.write(write)
 
@@ -50,6 +77,8 @@ class Control:
                 tx.conn.execute("UPDATE control SET taken_at = ? WHERE id = ?", (tx.now, flag.id))
                 if flag.kind in {"stop", "kill"}:
                     _request_stop(tx, flag)
+                elif flag.kind == "revoke":
+                    revoke_now(tx, flag.grant, Principal.parse(flag.by))
             return flags
 
         return await self._db.write(write)
@@ -66,10 +95,18 @@ class Control:
         )
         return row is not None
 
+    def going(self, scope: Scope) -> tuple[str, ...]:
+        """The runs that a stop of this scope would end now."""
+        return self._db.read(lambda conn: _going(conn, scope))
+
     @property
     def killed_by_file(self) -> bool:
-        """Whether the kill file stands."""
-        return self._kill_file is not None and self._kill_file.exists()
+        """Whether the kill file stands, for whatever scope."""
+        return bool(self.kill_scopes())
+
+    def kill_scopes(self) -> tuple[Scope, ...]:
+        """What the kill file names; none when it is not there."""
+        return read_kill_file(self._kill_file)
 
     async def lift(self, flag: int) -> None:
         """End one standing flag."""
@@ -80,14 +117,19 @@ class Control:
         )  # fmt: skip
 
 
+def _going(conn: sqlite3.Connection, scope: Scope) -> tuple[str, ...]:
+    rows = conn.execute(_GOING, (scope.run, scope.run, scope.tool, scope.tool)).fetchall()
+    runs = tuple(run for (run,) in rows)
+    if scope.kind != "person":
+        return runs
+    return tuple(run for run in runs if scope.covers(run=run, tool="", people=people_of(conn, run)))
+
+
 def _request_stop(tx: Tx, flag: Flag) -> tuple[str, ...]:
     """Journal a stop once in every run concerned that is not over; a stop of all is lifted, for later runs are free."""
-    rows = tx.conn.execute(
-        "SELECT id FROM runs WHERE status IN ('queued', 'running', 'waiting') AND (? = '' OR id = ?)",
-        (flag.run, flag.run),
-    ).fetchall()
-    for (run,) in rows:
+    runs = _going(tx.conn, flag.scope)
+    for run in runs:
         append(tx, run, (StopRequested(by=flag.by, reason=flag.reason),))
-    if flag.kind == "stop" and not rows:
+    if flag.kind == "stop" and not runs:
         tx.conn.execute("UPDATE control SET lifted_at = ? WHERE id = ?", (tx.now, flag.id))
-    return tuple(run for (run,) in rows)
+    return runs

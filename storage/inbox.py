@@ -66,9 +66,9 @@ class Inbox:
             if place.message_ts:
                 known = tx.conn.execute(_RUN_OF_MESSAGE, (place.team, place.channel, place.message_ts)).fetchone()
                 if known:
-                    _first_time(tx, key)
+                    first_time(tx, key)
                     return Duplicate(known[0])
-            if not _first_time(tx, key):
+            if not first_time(tx, key):
                 return Duplicate("")
             exceeded = check_quotas(tx.conn, task.principal.key, tx.now, quota) if quota else None
             if exceeded:
@@ -99,7 +99,7 @@ class Inbox:
 
     async def seen(self, key: str) -> bool:
         """Whether this key came before; from now on it has. For commands and clicks, which carry no task."""
-        return await self._db.write(lambda tx: not _first_time(tx, key))
+        return await self._db.write(lambda tx: not first_time(tx, key))
 
     async def follow_up(
         self,
@@ -120,7 +120,7 @@ class Inbox:
 
         def write(tx: Tx) -> bool | QuotaExceeded:
             work = Working.load(tx, run)
-            if work.live.status.is_final or not _first_time(tx, key):
+            if work.live.status.is_final or not first_time(tx, key):
                 return False
             if quota and (exceeded := check_follow_ups(tx, run, principal.key, quota)):
                 return exceeded
@@ -149,7 +149,8 @@ def _uploaders(author: Principal, files: Sequence[Offered]) -> tuple[Event, ...]
 _RUN_OF_MESSAGE = """SELECT run FROM tasks WHERE team = ? AND channel = ? AND message_ts = ? AND message_ts <> ''"""
 
 
-def _first_time(tx: Tx, key: str) -> bool:
+def first_time(tx: Tx, key: str) -> bool:
+    """Whether this key is new; from now on it is not. An empty one is always new."""
     if not key:
         return True
     return tx.conn.execute("INSERT OR IGNORE INTO inbox VALUES (?, ?)", (key, tx.now)).rowcount == 1

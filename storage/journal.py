@@ -8,15 +8,17 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 from agent.domain import content_hash
 from agent.errors import AlreadyStarted, ApprovalNotValid, EpochMoved, JournalError, LeaseLost
 from agent.events import EVENT_VERSION, ActionStarted, Event, RunCreated, decode, encode
 from agent.ports import Committed, Condition, Intention, Stored
+from storage.blobs import BODY, body_of, key_of
 from storage.database import Database, Tx, insert_many
 from storage.flags import refuse_if_halted
 from storage.lease import Lease
+from storage.projected_grants import check_use, check_yes
 from storage.projections import project
 from storage.working import ActionRow, Working
 
@@ -27,7 +29,6 @@ _BODY_FIELDS: dict[type[Event], tuple[str, ...]] = {
     kind: tuple(name for name in kind.model_fields if name.endswith("_blob")) for kind in get_args(Event)
 }
 _HEX_HASH = 64
-_BLOB = "SELECT body FROM blobs WHERE hash = ?"
 _EVENTS = "SELECT seq, at, payload FROM events WHERE run = ? AND seq > ? ORDER BY seq"
 
 _canonical = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -103,24 +104,6 @@ def _decoded(run: str, rows: Iterable[tuple[int, float, str | None]]) -> tuple[S
     return tuple(found)
 
 
-def read_blob(conn: sqlite3.Connection, digest: str) -> str:
-    """A stored body; raises KeyError."""
-    return _body(digest, conn.execute(_BLOB, (_key(digest),)).fetchall())
-
-
-def _key(digest: str) -> bytes:
-    try:
-        return bytes.fromhex(digest)
-    except ValueError:
-        raise KeyError(digest) from None
-
-
-def _body(digest: str, rows: Sequence[tuple[Any, ...]]) -> str:
-    if not rows:
-        raise KeyError(digest)
-    return str(rows[0][0], "utf-8", "surrogatepass")
-
-
 class SqliteJournal:
     """The agent's one way of writing: `commit`. Starts are fenced here, in the transaction that writes them."""
 
@@ -144,7 +127,11 @@ class SqliteJournal:
             self._check(work, events, condition)
             if blobs:
                 keep_blobs(tx, blobs)
-            return append(tx, run, events, work=work)
+            committed = append(tx, run, events, work=work)
+            if isinstance(condition, Intention) and condition.grant:  # its yes was written with the events
+                check_yes(work, condition.consumes, condition.grant)
+                _consume(work, work.action(condition.starts), condition.consumes)
+            return committed
 
         return await self._db.write(write, to_the_end=True)
 
@@ -155,7 +142,7 @@ class SqliteJournal:
 
     async def blob(self, digest: str) -> str:
         """A stored body; raises KeyError when retention dropped it or it never was."""
-        return _body(digest, self._db.fetch(_BLOB, (_key(digest),)))
+        return body_of(digest, self._db.fetch(BODY, (key_of(digest),)))
 
     def _check(self, work: Working, events: Sequence[Event], condition: Condition) -> None:
         starts = {event.action for event in events if isinstance(event, ActionStarted)}
@@ -169,8 +156,8 @@ class SqliteJournal:
         if starts - {condition.starts}:
             raise ApprovalNotValid("An action starts only under an intention that names it.")
         if condition.starts:
-            refuse_if_halted(work, self._kill_file)
-            _check_start(work, condition)
+            refuse_if_halted(work, self._kill_file, condition.starts)
+            _check_start(work, condition, events)
 
     def _check_lease(self, tx: Tx, effect_s: float) -> None:
         ours = (self.lease_token, tx.transport)
@@ -185,7 +172,7 @@ class SqliteJournal:
             raise LeaseLost
 
 
-def _check_start(work: Working, condition: Intention) -> None:
+def _check_start(work: Working, condition: Intention, events: Sequence[Event]) -> None:
     """Everything that must hold for this action to have its effect now; a yes is used up here (invariants 1 and 2)."""
     item = work.action(condition.starts)
     if item.phase in {"started", "finished"}:
@@ -197,6 +184,11 @@ def _check_start(work: Working, condition: Intention) -> None:
             _consume(work, item, condition.consumes)
     elif item.tier == "medium" and item.phase == "approved":
         _consume(work, item, condition.consumes)
+    elif item.tier == "medium" and condition.grant:
+        started = next((event for event in events if isinstance(event, ActionStarted)), None)
+        if started is None:
+            raise ApprovalNotValid
+        check_use(work, item, started, condition.grant)
     else:
         raise ApprovalNotValid("This action is for a person to do." if item.tier == "high" else None)
 

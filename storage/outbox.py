@@ -15,6 +15,8 @@ _KINDS = {
     "reminder": "reminder",
     "escalation": "reminder",
     "result": "result",
+    "note": "note",
+    "said": "said",
     "progress": "progress",
     "answer": "answer",
 }
@@ -50,7 +52,7 @@ class OutboxRow:
 
     @property
     def kind(self) -> str:
-        """`approval`, `takeover`, `progress` or `answer`."""
+        """Such as `approval`, `takeover`, `progress` or `answer`."""
         return _KINDS[self.key.partition(":")[0]]
 
     @property

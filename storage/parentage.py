@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from agent import events as ev
 from agent.domain import Outcome, Principal, RunStatus
 from agent.events import Event
+from storage.blobs import read_blob
 from storage.database import Tx
-from storage.journal import read_blob
 from storage.views import RunView, run_view
 
 TASK, ANSWER, EARLIER, LINES = 4_000, 6_000, 4_000, 20

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from agent import events as ev
-from agent.domain import Outcome, RunStatus, Tier
+from agent.domain import Outcome, RunStatus
 from agent.errors import AlreadyStarted, ApprovalNotValid, JournalError, Overtaken
 from storage import projected_approvals as approvals
 from storage import projected_cards as cards
+from storage import projected_grants as grants
 from storage import projected_takeovers as takeovers
 from storage.working import LANE_DECISION, LANE_PROGRESS, ActionRow, RunRow, Working
 
@@ -27,6 +28,7 @@ AFTER_THE_END = (
     ev.DenialExplained,
     ev.TakeoverClosed,
     ev.StopRequested,
+    ev.GrantRevoked,
 )
 _QUIET = (
     ev.ModelCallStarted,
@@ -35,6 +37,10 @@ _QUIET = (
     ev.VoteCast,
     ev.ApprovalDelivered,
     ev.ApprovalReminded,
+    ev.TakeoverAsked,
+    ev.TakeoverAnswered,
+    ev.GrantGiven,
+    ev.GrantRevoked,
 )
 
 
@@ -102,22 +108,24 @@ def _co_requester(work: Working, event: ev.CoRequesterAdded | ev.FollowUpReceive
 
 def _model_call_started(work: Working, event: ev.ModelCallStarted, seq: int) -> None:
     del seq
-    work.tx.conn.execute("INSERT INTO calls VALUES (?, ?, ?)", (work.id, event.call, event.reserved_micro_usd))
+    beside = event.purpose == "question"
+    row = (work.id, event.call, event.reserved_micro_usd, beside)
+    work.tx.conn.execute("INSERT INTO calls VALUES (?, ?, ?, ?)", row)
     work.live.reserved += event.reserved_micro_usd
-    work.live.in_flight += 1
+    work.live.in_flight += not beside
 
 
 def _model_call_ended(work: Working, event: ev.ModelCallFinished | ev.ModelCallFailed, seq: int) -> None:
     del seq
     row = work.tx.conn.execute(
-        "DELETE FROM calls WHERE run = ? AND id = ? RETURNING reserved_micro_usd", (work.id, event.call)
+        "DELETE FROM calls WHERE run = ? AND id = ? RETURNING reserved_micro_usd, beside", (work.id, event.call)
     ).fetchone()
     if row is None:
         raise JournalError(f"Model call {event.call} is not on the wire.")
     run = work.live
     run.reserved -= row[0]
     run.spent += event.cost_micro_usd
-    run.in_flight -= 1
+    run.in_flight -= not row[1]
 
 
 def _step_started(work: Working, event: ev.StepStarted, seq: int) -> None:
@@ -149,7 +157,7 @@ def _action_proposed(work: Working, event: ev.ActionProposed, seq: int) -> None:
 
 def _action_rated(work: Working, event: ev.ActionRated, seq: int) -> None:
     item = work.action(event.action)
-    work.reopen(item, "allowed" if event.tier is Tier.LOW else "proposed")
+    work.reopen(item, "allowed" if event.goes else "proposed")
     item.tier, item.rated_seq = event.tier, seq
 
 
@@ -161,6 +169,8 @@ def _action_started(work: Working, event: ev.ActionStarted, seq: int) -> None:
     work.move(item, "started")
     item.attempt, item.lease_token, item.resumed = event.attempt, event.lease_token, 0
     item.started_at = work.tx.now
+    if event.grant:
+        grants.grant_used(work, event)
     if item.approval:
         work.bump(f"card:{item.approval}", LANE_DECISION)
 
@@ -179,6 +189,8 @@ def _action_finished(work: Working, event: ev.ActionFinished, seq: int) -> None:
     if item.phase == "finished" and item.outcome != Outcome.UNKNOWN:
         raise JournalError(f"Action {item.id} has ended already ({item.outcome}).")
     work.end_action(item, event.outcome, seq)
+    if work.live.waiting_on:
+        takeovers.packet_lists(work)
     if item.approval:
         work.bump(f"card:{item.approval}", LANE_DECISION)
         cards.outcome(work, item.approval)
@@ -215,10 +227,14 @@ _TABLE: dict[type[ev.Event], Callable[[Working, Any, int], None]] = {
     ev.VoteCast: approvals.vote_cast,
     ev.ApprovalDecided: approvals.approval_decided,
     ev.DenialExplained: approvals.denial_explained,
+    ev.GrantGiven: grants.grant_given,
+    ev.GrantRevoked: grants.grant_revoked,
     ev.TakeoverOpened: takeovers.takeover_opened,
     ev.TakeoverClaimed: takeovers.takeover_claimed,
     ev.TakeoverReleased: takeovers.takeover_released,
     ev.TakeoverReminded: takeovers.takeover_reminded,
+    ev.TakeoverAsked: takeovers.takeover_asked,
+    ev.TakeoverAnswered: takeovers.takeover_answered,
     ev.TakeoverClosed: takeovers.takeover_closed,
     ev.FilesAttached: _only_told,
     ev.StopRequested: _only_told,

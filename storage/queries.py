@@ -6,8 +6,10 @@ import sqlite3
 from collections.abc import Sequence
 
 from agent.domain import RunStatus
+from agent.events import Event, decode
+from storage.blobs import read_blob
 from storage.database import Database
-from storage.journal import read_blob
+from storage.questions import Question, find_question
 from storage.quotas import Quotas, check_quotas
 from storage.rows import ApprovalRow, TakeoverRow, approval_rows, takeover_rows
 from storage.views import (
@@ -82,6 +84,27 @@ class Queries:
         """One takeover with its action and run."""
         return self._db.read(lambda conn: takeover_view(conn, takeover))
 
+    def event(self, run: str, seq: int) -> Event | None:
+        """One event of a run; None when there is none, or retention dropped it."""
+        query = "SELECT payload FROM events WHERE run = ? AND seq = ?"
+        row = self._db.read(lambda conn: conn.execute(query, (run, seq)).fetchone())
+        return decode(row[0]) if row and row[0] else None
+
+    def body(self, digest: str) -> str:
+        """A stored body; empty when there is none."""
+
+        def read(conn: sqlite3.Connection) -> str:
+            try:
+                return read_blob(conn, digest) if digest else ""
+            except KeyError:
+                return ""
+
+        return self._db.read(read)
+
+    def question(self, run: str, seq: int) -> Question | None:
+        """A question in a takeover's thread, with its answer."""
+        return self._db.read(lambda conn: find_question(conn, run, seq))
+
     def find_run(self, prefix: str) -> RunLine | None:
         """The run with this id, or the only one whose id starts so; None when there is none or more than one."""
 
@@ -111,13 +134,6 @@ class Queries:
         """Takeovers that are open or claimed, the oldest first."""
         where = "WHERE t.next_at IS NOT NULL ORDER BY t.opened_at LIMIT ?"
         return self._db.read(lambda conn: takeover_rows(conn, where, (limit,)))
-
-    def body(self, digest: str) -> str:
-        """A stored body; empty when retention dropped it or there is none."""
-        try:
-            return self._db.read(lambda conn: read_blob(conn, digest)) if digest else ""
-        except KeyError:
-            return ""
 
     def may_start(self, requester: str, now: float, quotas: Quotas) -> None:
         """Raise QuotaExceeded when one more run of this person would break a quota at this business time."""

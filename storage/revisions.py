@@ -9,8 +9,9 @@ from agent import events as ev
 from agent.domain import Action, ApprovalState, Outcome, Place, Principal, RunStatus, Task
 from agent.errors import AlreadyDecided, DecisionError, NotEntitled, QuotaExceeded, SecondKeyError, UnknownSubject
 from storage.approvals import ApprovalDecisions
+from storage.blobs import read_blob
 from storage.database import Tx
-from storage.journal import append, read_blob
+from storage.journal import append
 from storage.quotas import Quotas, check_quotas
 from storage.rows import ApprovalRow, find_approval
 from storage.working import is_co_requester

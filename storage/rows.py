@@ -18,7 +18,7 @@ _APPROVAL = """SELECT a.id, a.run, a.action, c.tool, c.tier, a.digest, a.epoch, 
 _TAKEOVER = """SELECT t.id, t.run, t.action, c.tool, t.state, t.cause, t.opened_at, t.give_up_at, t.claimed_by,
   t.claim_token, coalesce(t.claimed_at, 0.0), coalesce(t.claim_until, 0.0), coalesce(t.reminded_at, 0.0),
   coalesce(t.escalated_at, 0.0), coalesce(t.closed_at, 0.0), t.closed_by, t.what, t.reference, t.evidence, t.epoch,
-  r.requester, r.team, t.deciders_json
+  r.requester, r.team, t.deciders_json, t.given_by
   FROM takeovers t JOIN actions c ON c.run = t.run AND c.id = t.action JOIN runs r ON r.id = t.run"""
 
 
@@ -81,6 +81,8 @@ class TakeoverRow:
     requester: str
     team: str
     deciders: tuple[str, ...]
+    given_by: str = ""
+    """Who handed the claim on to its holder; empty when they took it themselves."""
 
 
 def approval_rows(conn: sqlite3.Connection, where: str, values: tuple[object, ...]) -> tuple[ApprovalRow, ...]:

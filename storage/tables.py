@@ -157,6 +157,30 @@ _THREAD = (
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX attachments_owed ON attachments(at) WHERE state = 'owed'",
 )
+_TAKEOVER = (
+    # Who handed a claim on, when its holder did not take it themselves.
+    "ALTER TABLE takeovers ADD COLUMN given_by TEXT NOT NULL DEFAULT ''",
+    # What somebody asked in a takeover's thread; quiet: a person had it, so it was only kept.
+    """CREATE TABLE questions (
+      run TEXT NOT NULL, seq INTEGER NOT NULL, takeover TEXT NOT NULL, asked_by TEXT NOT NULL, quiet INTEGER NOT NULL,
+      text_blob TEXT NOT NULL, answer_blob TEXT, PRIMARY KEY (run, seq)
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX questions_open ON questions(run) WHERE answer_blob IS NULL",
+    # A call beside the run, for a question about it: it counts as nothing in flight.
+    "ALTER TABLE calls ADD COLUMN beside INTEGER NOT NULL DEFAULT 0",
+    # At most one of run, tool and person is set; none: everything. grant_id: the grant that another process revokes.
+    "ALTER TABLE control ADD COLUMN tool TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE control ADD COLUMN person TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE control ADD COLUMN grant_id TEXT NOT NULL DEFAULT ''",
+    "CREATE INDEX control_grant ON control(grant_id) WHERE grant_id <> ''",
+    # grant_json is agent.grants.Grant; the columns beside it are what changes, and what it is looked for by.
+    """CREATE TABLE grants (
+      id TEXT PRIMARY KEY, run TEXT NOT NULL, approval TEXT NOT NULL, requester TEXT NOT NULL, tool TEXT NOT NULL,
+      given_by TEXT NOT NULL, given_at REAL NOT NULL, expires_at REAL NOT NULL, uses INTEGER NOT NULL,
+      spent_micro_usd INTEGER NOT NULL, revoked_at REAL, revoked_by TEXT NOT NULL, grant_json TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX grants_standing ON grants(requester, tool, expires_at) WHERE revoked_at IS NULL",
+)
 
 STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -164,6 +188,7 @@ STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "m002_audit": _SECOND,
         "m004_cards": _CARDS,
         "m005_thread": _THREAD,
+        "m006_takeover": _TAKEOVER,
         "m007_entry": _ENTRY,
     }
 )

@@ -1,4 +1,4 @@
-"""Decisions on takeovers: claim, release, close, and the sweep that reminds, escalates and gives up."""
+"""Decisions on takeovers: claim, release, reassign, close, and the sweep that reminds, escalates and gives up."""
 
 from __future__ import annotations
 
@@ -90,6 +90,41 @@ class TakeoverDecisions:
                 return row
             released = TakeoverReleased(takeover=takeover, by=principal.key, at=tx.now, why="released")
             append(tx, row.run, (released,))
+            return find_takeover(tx.conn, takeover) or row
+
+        return await self._take(write)
+
+    async def reassign(
+        self, takeover: str, principal: Principal, to: Principal, *, token: str, is_admin: bool = False
+    ) -> TakeoverRow:
+        """Give a claim to somebody else, as its holder or an admin: with a token of its own, and the old one is dead.
+
+        `to` must be entitled to claim it themselves. Raises UnknownSubject, AlreadyDecided, NotClaimed (also when it
+        changed hands meanwhile), NotEntitled or StorageUnavailable.
+        """
+
+        def write(tx: Tx) -> TakeoverRow | DecisionError:
+            row = _claimed(tx, takeover, principal, token, is_admin=is_admin)
+            if isinstance(row, DecisionError):
+                return row
+            if to.key == row.claimed_by:
+                return row
+            if is_co_requester(tx.conn, row.run, to):
+                told = "They cannot take it: their words are part of this run, and nobody decides on their own request."
+                return _refuse(tx, NotEntitled(told), principal, takeover)
+            if to.key not in row.deciders or not self._entitlement.may_decide(to, row):
+                told = "They are not among the people who may take it."
+                return _refuse(tx, NotEntitled(told), principal, takeover)
+            released = TakeoverReleased(takeover=takeover, by=principal.key, at=tx.now, why="reassigned")
+            claimed = TakeoverClaimed(
+                takeover=takeover,
+                by=to,
+                claim_token=self._ids.new("claim"),
+                at=tx.now,
+                until=tx.now + CLAIM_S,
+                given_by=principal.key,
+            )
+            append(tx, row.run, (released, claimed))
             return find_takeover(tx.conn, takeover) or row
 
         return await self._take(write)
@@ -214,14 +249,17 @@ def _overdue(row: TakeoverRow, now: float) -> Event:
     return TakeoverReminded(takeover=row.id, at=now, escalated=row.opened_at + ESCALATE_AFTER_S <= now)
 
 
-def _claimed(tx: Tx, takeover: str, principal: Principal, token: str) -> TakeoverRow | DecisionError:
-    """The takeover when this person has it under this token; else the refusal."""
+def _claimed(
+    tx: Tx, takeover: str, principal: Principal, token: str, *, is_admin: bool = False
+) -> TakeoverRow | DecisionError:
+    """The takeover when this person has it under this token, or anybody has and an admin asks; else the refusal."""
     row = find_takeover(tx.conn, takeover)
     if row is None:
         return _refuse(tx, UnknownSubject(), principal, takeover)
     if TakeoverState(row.state).is_final:
         return AlreadyDecided(state=row.state, by=row.closed_by, at=row.closed_at)
-    if row.state != TakeoverState.CLAIMED or row.claimed_by != principal.key or row.claim_token != token:
+    is_theirs = row.claimed_by == principal.key or is_admin
+    if row.state != TakeoverState.CLAIMED or not is_theirs or row.claim_token != token:
         return _refuse(tx, NotClaimed(), principal, takeover)
     return row
 

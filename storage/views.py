@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agent import events as ev
 from agent.domain import Action, ApprovalState, AttachedFile, Outcome, Place, Plan, Principal, RunStatus, Task, Tier
-from storage.journal import read_blob
+from storage.blobs import read_blob
 from storage.rows import ApprovalRow, TakeoverRow, approval_rows, find_approval, find_takeover, takeover_rows
 from storage.successors import Successor, find_successor, waiting_in
 

@@ -193,11 +193,14 @@ class Working:
         kind, _, subject = key.partition(":")
         if kind in {"progress", "answer"}:
             return self.live.channel, self.live.thread_ts
-        if kind not in {"reminder", "escalation"}:
+        if kind in {"reminder", "escalation"}:
+            parent = f"card:{subject}"
+        elif kind in {"note", "said"}:
+            parent = f"takeover:{subject.partition('/')[0]}"
+        else:
             return "", ""  # the configuration's, when it is sent
         card = self.tx.conn.execute(
-            "SELECT channel, ts FROM outbox WHERE message_key = ? AND ts <> '' AND instr(ts, ',') = 0",
-            (f"card:{subject}",),
+            "SELECT channel, ts FROM outbox WHERE message_key = ? AND ts <> '' AND instr(ts, ',') = 0", (parent,)
         ).fetchone()
         return card or (None, "")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.domain import ApprovalState, Outcome
+from agent.domain import ApprovalState, Outcome, Tier
 from bot.blocks.call import (
     argument_blocks,
     claim_text,
@@ -57,7 +57,7 @@ def approval_card(view: ApprovalView, look: Look, links: CardLinks | None = None
     blocks += preview_blocks(read_preview(view.preview))
     blocks += [section(f"*Exact call:* `{tool}`"), *argument_blocks(item.action.arguments)]
     blocks.append(section(f"*Why it asks ({item.tier or 'medium'} risk)*\n{reasons_text(reasons_of(item))}"))
-    if view.approval.because:
+    if view.approval.because and not view.approval.because.startswith("grant:"):
         blocks.append(section(f"*Why it asks again:* {inline(view.approval.because, 500)}"))
     blocks.append(_footer(view, look, links))
     if claim := claim_text(item.action.rationale, edited=_is_edited(item)):
@@ -189,6 +189,9 @@ def _approved(view: ApprovalView, look: Look) -> str:
         " (`self_approved`: the requester's own yes, as the policy allows from a terminal)" if row.self_approved else ""
     )
     head = f":white_check_mark: *Approved by {by or 'the policy'}* at {when(row.decided_at)}{label}."
+    if row.reason.startswith("grant:"):
+        grant = inline(row.reason.removeprefix("grant:"), 40)
+        head = f":white_check_mark: *Allowed beforehand by {by}*, permission `{grant}`, used at {when(row.decided_at)}."
     return f"{head}\n{_outcome_text(view.action, look)}"
 
 
@@ -242,6 +245,8 @@ def _buttons(view: ApprovalView) -> list[Block]:
         again = button("Ask again", "ask_again", value)
         return [actions(f"approval:{row.id}", again)] if may_be_asked_again(view) else []
     together = [button(f"Decide all ({len(view.waiting)})", "decide_all", value)] if len(view.waiting) > 1 else []
+    # What needs several people cannot be allowed beforehand by one.
+    allow = [button("Approve and allow…", "allow", value)] if row.quorum <= 1 and row.tier is Tier.MEDIUM else []
     return [
         actions(
             f"approval:{row.id}",
@@ -250,6 +255,7 @@ def _buttons(view: ApprovalView) -> list[Block]:
             button("Edit", "edit", value),
             button("Details", "details", value),
             button("Withdraw", "withdraw", value),
+            *allow,
             *together,
         )
     ]

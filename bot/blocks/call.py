@@ -95,13 +95,13 @@ def read_preview(body: str) -> Preview:
         return Preview(kind="text", text=body)
 
 
-def preview_blocks(preview: Preview, limit: int = SECTION - 200) -> list[Block]:
-    """What would change, computed without doing it."""
+def preview_blocks(preview: Preview, limit: int = SECTION - 200, *, rows: int = _ROWS) -> list[Block]:
+    """What would change, computed without doing it; `rows` of a table at most."""
     match preview.kind:
         case "none":
             return []
         case "rows":
-            return _rows(preview)
+            return _rows(preview, rows)
         case "diff":
             return [section(f"*What would change*\n{verbatim(preview.text, limit)}")]
         case "request":
@@ -110,7 +110,7 @@ def preview_blocks(preview: Preview, limit: int = SECTION - 200) -> list[Block]:
             return [section(f"*What it would do*\n{verbatim(preview.text, limit)}")] if preview.text else []
 
 
-def _rows(preview: Preview) -> list[Block]:
+def _rows(preview: Preview, most: int) -> list[Block]:
     """The rows; the statement behind them stands among the arguments already."""
     rows = _changes(preview)
     verb = "be added" if not preview.before and rows else "be deleted" if not preview.after and rows else "change"
@@ -118,9 +118,9 @@ def _rows(preview: Preview) -> list[Block]:
     blocks = [section(title)]
     if preview.columns and rows:
         shown_columns = _columns_first(preview)
-        lines = [list(preview.columns), *rows[:_ROWS]]
+        lines = [list(preview.columns), *rows[:most]]
         blocks.append(table([[line[at] for at in shown_columns if at < len(line)] for line in lines]))
-    left = max(preview.count, len(rows)) - min(len(rows), _ROWS)
+    left = max(preview.count, len(rows)) - min(len(rows), most)
     notes = [f"{left} more rows are not shown"] if left > 0 else []
     if len(preview.columns) > _COLUMNS:
         notes.append(f"{len(preview.columns) - _COLUMNS} more columns are not shown")

@@ -127,6 +127,13 @@ def text_input(
     return {**block, "hint": plain(hint)} if hint else block
 
 
+def user_input(block_id: str, label: str, *, hint: str = "") -> Block:
+    """A field that takes one person; its element's action_id is always `value`."""
+    element: Block = {"type": "users_select", "action_id": "value"}
+    block: Block = {"type": "input", "block_id": block_id, "label": plain(label), "element": element}
+    return {**block, "hint": plain(hint)} if hint else block
+
+
 def modal(
     callback_id: str,
     title: str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agent.domain import BUDGET_MICRO_USD
 from bot.blocks.kit import FALLBACK, Block, fit
 from bot.blocks.text import cut
 from bot.words import person
@@ -37,5 +38,9 @@ class Look:
     """Who did something. A mention in an update notifies nobody."""
     is_first: bool = True
     command: str = "/agent"
+    on_call: str = ""
+    """Who is called when a takeover opens and when nobody takes it: a mention of a person or a group."""
+    budget_micro_usd: int = BUDGET_MICRO_USD
+    """What one run may spend."""
     rate: float = 1.0
     """Business seconds in a real second, for spans that people wait for."""

@@ -13,6 +13,7 @@ from bot.blocks.message import Look, Names
 from bot.blocks.progress import progress_message
 from bot.blocks.result import result_message
 from bot.blocks.takeover import takeover_packet
+from bot.blocks.takeover_notes import said, takeover_note
 from bot.blocks.text import inline
 from bot.delivery import Rendered
 from storage.outbox import Outbox, OutboxRow
@@ -36,7 +37,7 @@ class Renderer:
     everybody: Callable[[], tuple[str, ...]] = tuple
     """Principal keys of all deciders, for when a card can only be sent directly and names none."""
 
-    def __call__(self, row: OutboxRow, is_first: bool) -> Rendered | None:  # noqa: FBT001  # the shape of delivery.Render
+    def __call__(self, row: OutboxRow, is_first: bool) -> Rendered | None:  # noqa: FBT001, PLR0911  # the shape of delivery.Render; one arm a kind
         """The message of this row; None when its subject is unknown or there is nothing to show."""
         look = self.look
         if not is_first:
@@ -50,6 +51,8 @@ class Renderer:
                 return self._reminder(row.subject)
             case "result":
                 return self._result(row.subject, look)
+            case "note" | "said":
+                return self._in_thread(row)
             case "progress":
                 return self._progress(row.subject, look)
             case _:
@@ -60,6 +63,8 @@ class Renderer:
         if view is None:
             return None
         links = CardLinks(run=self._thread(view.run), successor=self._successor(view.successor))
+        if view.approval.because.startswith("grant:"):  # nobody is asked, so nobody is called
+            look = replace(look, who=self._name, actor=self._name, is_first=False)
         return Rendered(approval_card(view, look, links), self._users(view.approval.deciders))
 
     def _result(self, approval: str, look: Look) -> Rendered | None:
@@ -93,6 +98,16 @@ class Renderer:
         if view is None:
             return None
         return Rendered(takeover_packet(view, look), self._users(view.takeover.deciders))
+
+    def _in_thread(self, row: OutboxRow) -> Rendered | None:
+        """A word in a takeover's thread: about one event, or the answer to a question."""
+        takeover, _, seq = row.subject.partition("/")
+        if row.kind == "said":
+            question = self.queries.question(row.run, int(seq))
+            return Rendered(said(question, self.look)) if question and question.answer else None
+        view, event = self.queries.takeover_view(takeover), self.queries.event(row.run, int(seq))
+        message = takeover_note(view, event, self.look) if view and event else None
+        return Rendered(message) if message else None
 
     def _progress(self, run: str, look: Look) -> Rendered | None:
         view = self.queries.run_view(run)

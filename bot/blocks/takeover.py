@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.domain import BUDGET_MICRO_USD, TakeoverState
+from agent.domain import TakeoverState
 from bot.blocks.approval import value_of
 from bot.blocks.call import (
     argument_blocks,
@@ -19,6 +19,9 @@ from bot.blocks.progress import done_so_far, plan_lines
 from bot.blocks.text import bare, escape, inline
 from bot.words import money
 from storage.views import TakeoverView
+
+ROWS = 5
+"""Rows of a preview in the packet; the rest stands under Details."""
 
 
 def takeover_packet(view: TakeoverView, look: Look) -> Message:
@@ -40,7 +43,7 @@ def takeover_packet(view: TakeoverView, look: Look) -> Message:
         divider(),
         section(f"*The exact call that the agent proposed:* `{tool}`"),
         *argument_blocks(item.action.arguments, 3000),
-        *preview_blocks(read_preview(view.preview), 1500),
+        *preview_blocks(read_preview(view.preview), 1500, rows=ROWS),
     ]
     if not is_unknown:
         why = f"*Why a person has to do it ({item.tier or 'high'} risk)*\n{reasons_text(reasons_of(item))}"
@@ -48,7 +51,7 @@ def takeover_packet(view: TakeoverView, look: Look) -> Message:
     if claim := claim_text(item.action.rationale, 300):
         blocks.append(section(claim))
     never = "" if is_unknown else " · the agent never runs this"
-    left = max(0, BUDGET_MICRO_USD - run.spent_micro_usd)
+    left = max(0, look.budget_micro_usd - run.spent_micro_usd - run.reserved_micro_usd)
     blocks.append(
         context(
             f"Asked for by {look.actor(run.requester)} · {money(left)} of the run's money left · "
@@ -75,7 +78,8 @@ def _state_text(view: TakeoverView, look: Look) -> str:
             return _open(view, look)
         case TakeoverState.CLAIMED:
             who = look.actor(row.claimed_by)
-            return f":raised_hand: *{who} has it* until {when(row.claim_until)}. The agent waits meanwhile."
+            given = f" {look.actor(row.given_by)} handed it on." if row.given_by else ""
+            return f":raised_hand: *{who} has it* until {when(row.claim_until)}.{given} The agent waits meanwhile."
         case TakeoverState.DONE:
             lines = [f":bust_in_silhouette: *Done by {look.actor(row.closed_by)}* at {when(row.closed_at)}."]
             lines += [f"*What was done:* {inline(row.what, 800)}"]
@@ -94,15 +98,20 @@ def _state_text(view: TakeoverView, look: Look) -> str:
             return f":octagonal_sign: *Given up{by}* at {when(row.closed_at)}. It was not run.{said}"
 
 
+def may_take(view: TakeoverView) -> list[str]:
+    """Principal keys of those whom the policy names, without those whose words are in the run."""
+    return [key for key in view.takeover.deciders if key not in view.view.co_requesters]
+
+
 def _open(view: TakeoverView, look: Look) -> str:
-    deciders = [key for key in view.takeover.deciders if key not in view.view.co_requesters]
-    who = ", ".join(look.who(key) for key in deciders[:10])
+    who = ", ".join(look.who(key) for key in may_take(view)[:10])
     if not who:
         return (
             ":warning: *Nobody but the people whose request this is could take it, and nobody decides on their own "
             "request.* An operator has to name another approver in the policy; or stop the run."
         )
     asked = f"{who}: please take it." if look.is_first else f"May take it: {who}."
+    asked += f" On call: {look.on_call}." if look.on_call else ""
     late = " *It has waited for long; please do take it.*" if view.takeover.escalated_at else ""
     ends = when(view.takeover.give_up_at, "{date_short} at {time}")
     return f":rotating_light: *Nothing runs until a person acts.* {asked}{late} If nobody does, the run ends on {ends}."
@@ -130,6 +139,7 @@ def _buttons(view: TakeoverView) -> list[Block]:
                 button("Done", "takeover_done", value),
                 button("Hand back", "takeover_hand_back", value),
                 button("Abort", "takeover_abort", value),
+                button("Reassign", "takeover_reassign", value),
                 button("Release", "takeover_release", value),
                 button("Details", "details", value),
             )

@@ -11,6 +11,7 @@ from bot.listeners import (
     edits,
     fallback,
     forms,
+    granting,
     home,
     home_team,
     shortcuts,
@@ -27,5 +28,6 @@ def register(app: AsyncApp, services: Services) -> None:
     bolt: Bolt = app
     fallback.guard(bolt, services)
     home_team.guard(bolt, services)
-    for part in (tasks, decisions, cards, forms, edits, together, commands, home, shortcuts, steps, thread, fallback):
+    before = (tasks, decisions, cards, forms, granting, edits, together, commands, home, shortcuts, steps, thread)
+    for part in (*before, fallback):
         part.register(bolt, services)

@@ -14,11 +14,12 @@ from agent.errors import DecisionError, NotClaimed, UnknownSubject
 from bot.blocks import modals
 from bot.blocks.approval import DIGEST_SHOWN
 from bot.blocks.call import title_of
-from bot.blocks.kit import Block, when
+from bot.blocks.kit import Block
 from bot.identity import DECIDING_FRESH_S
-from bot.listeners import replies
+from bot.listeners import granting, replies
 from bot.listeners.payload import Click, click_of, who_of
 from bot.listeners.services import COMMIT_S, Bolt, Services
+from bot.listeners.visibility import is_admin
 from bot.words import INCOMPLETE, STILL_SAVING, sentence
 from storage.views import ApprovalView, TakeoverView
 
@@ -115,6 +116,12 @@ async def deny(services: Services, click: Click, principal: Principal) -> None:
         services.tasks.start(_ask_reason(services, click, principal, title_of(view.action)))
 
 
+async def allow(services: Services, click: Click, principal: Principal) -> None:
+    """Offer to say yes to this and to the same again."""
+    approval_of(services, click)
+    await granting.offer(services, click, principal)
+
+
 async def _ask_reason(services: Services, click: Click, principal: Principal, headline: str) -> None:
     opened = click.trigger_id and await replies.open_modal(
         services, click.who, click.trigger_id, modals.deny_reason(click.subject, headline), otherwise=""
@@ -137,11 +144,9 @@ def open_window(services: Services, click: Click, view: Block) -> None:
 
 
 async def claim(services: Services, click: Click, principal: Principal) -> None:
-    """Take a takeover."""
+    """Take a takeover; the packet says who has it, and until when."""
     view = _takeover(services, click)
-    row = await services.decisions.claim(view.takeover.id, principal)
-    text = f"You have it until {when(row.claim_until)}. When you are through, press Done, Hand back or Abort."
-    services.tasks.start(replies.tell(services, click.who, text))
+    await services.decisions.claim(view.takeover.id, principal)
 
 
 async def release(services: Services, click: Click, principal: Principal) -> None:
@@ -150,35 +155,30 @@ async def release(services: Services, click: Click, principal: Principal) -> Non
     await services.decisions.release(view.takeover.id, principal, view.takeover.claim_token)
 
 
-def _mine(services: Services, click: Click, principal: Principal) -> TakeoverView:
-    """The takeover when this person has it; raises NotClaimed."""
+Form = Callable[[str, str, str], Block]
+
+
+def _form(form: Form) -> Handler:
+    """Show its holder a form about a takeover, bound to their claim."""
+
+    async def shown(services: Services, click: Click, principal: Principal) -> None:
+        view = _takeover(services, click)
+        row = view.takeover
+        if row.claimed_by != principal.key:
+            raise NotClaimed
+        open_window(services, click, form(row.id, row.claim_token, title_of(view.action)))
+
+    return shown
+
+
+async def reassign(services: Services, click: Click, principal: Principal) -> None:
+    """Ask its holder, or an admin, to whom it goes."""
     view = _takeover(services, click)
-    if view.takeover.claimed_by != principal.key:
-        raise NotClaimed
-    return view
-
-
-async def done(services: Services, click: Click, principal: Principal) -> None:
-    """Ask what was done, where it can be looked up, and what shows it."""
-    view = _mine(services, click, principal)
     row = view.takeover
-    open_window(services, click, modals.takeover_done(row.id, row.claim_token, title_of(view.action), row.cause))
-
-
-async def hand_back(services: Services, click: Click, principal: Principal) -> None:
-    """Ask what the agent should do instead."""
-    view = _mine(services, click, principal)
-    open_window(
-        services, click, modals.takeover_hand_back(view.takeover.id, view.takeover.claim_token, title_of(view.action))
-    )
-
-
-async def abort(services: Services, click: Click, principal: Principal) -> None:
-    """Ask why it is given up."""
-    view = _mine(services, click, principal)
-    open_window(
-        services, click, modals.takeover_abort(view.takeover.id, view.takeover.claim_token, title_of(view.action))
-    )
+    person = await services.identity.person(click.who.user, click.who.team, fresh_s=DECIDING_FRESH_S)
+    if not row.claimed_by or (row.claimed_by != principal.key and not is_admin(services, person)):
+        raise NotClaimed
+    open_window(services, click, modals.takeover_reassign(row.id, row.claim_token, title_of(view.action)))
 
 
 async def happened(services: Services, click: Click, principal: Principal) -> None:
@@ -198,13 +198,15 @@ async def stop_run(services: Services, click: Click, principal: Principal) -> No
 
 HANDLERS: dict[str, Handler] = {
     "approve": approve,
+    "allow": allow,
     "deny": deny,
     "withdraw": withdraw,
     "takeover_claim": claim,
     "takeover_release": release,
-    "takeover_done": done,
-    "takeover_hand_back": hand_back,
-    "takeover_abort": abort,
+    "takeover_reassign": reassign,
+    "takeover_done": _form(modals.takeover_done),
+    "takeover_hand_back": _form(modals.takeover_hand_back),
+    "takeover_abort": _form(modals.takeover_abort),
     "unknown_happened": happened,
     "unknown_run_again": run_again,
     "unknown_stop": stop_run,

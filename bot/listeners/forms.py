@@ -1,4 +1,4 @@
-"""The modals that people send: the reason for a denial, and the three ways in which a takeover ends."""
+"""The modals that people send: the reason for a denial, and what is done with a claimed takeover."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bot.identity import DECIDING_FRESH_S
 from bot.listeners import replies
 from bot.listeners.payload import Submission, submission_of, who_of
 from bot.listeners.services import Bolt, Services
+from bot.listeners.visibility import is_admin
 from bot.words import INCOMPLETE, sentence
 
 LONGEST = 2000
@@ -133,6 +134,18 @@ async def _abort(services: Services, kept: modals.Kept, principal: Principal, se
     return await services.decisions.close_takeover(kept.subject, principal, "aborted", token=kept.token, what=reason)
 
 
+async def _reassign(services: Services, kept: modals.Kept, principal: Principal, sent: Submission) -> object:
+    """The new holder is looked up afresh; whoever Slack does not know as a full member gets nothing."""
+    giver = await services.identity.person(sent.who.user, sent.who.team, fresh_s=DECIDING_FRESH_S)
+    taker = await services.identity.person(sent.values.get(modals.PERSON, ""), fresh_s=DECIDING_FRESH_S)
+    if taker.refusal:
+        await replies.audit(services, "not_entitled", sent.who, kept.subject, "reassign to somebody refused")
+        raise NotEntitled("They cannot take it: only full members of this workspace can.")
+    return await services.decisions.reassign(
+        kept.subject, principal, taker.principal, token=kept.token, is_admin=is_admin(services, giver)
+    )
+
+
 FORMS: dict[str, tuple[Save, dict[str, str]]] = {
     modals.DENY_REASON: (_explain, {}),
     modals.DONE_FORM: (
@@ -145,5 +158,6 @@ FORMS: dict[str, tuple[Save, dict[str, str]]] = {
     ),
     modals.HAND_BACK_FORM: (_hand_back, {modals.INSTRUCTION: "Please say what the agent should do instead."}),
     modals.ABORT_FORM: (_abort, {modals.REASON: "Please say why."}),
+    modals.REASSIGN_FORM: (_reassign, {modals.PERSON: "Please choose somebody."}),
 }
 """Callback id → what saves it, and the fields that must not be empty with what is said when they are."""

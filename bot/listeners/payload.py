@@ -156,7 +156,7 @@ def submission_of(body: Body) -> Submission | None:
 
 def _entered(state: Body) -> str:
     """What was typed or chosen in one field."""
-    chosen = text_of(mapping(state.get("selected_option")).get("value"))
+    chosen = text_of(mapping(state.get("selected_option")).get("value")) or text_of(state.get("selected_user"))
     return text_of(state.get("value")) or chosen or text_of(state.get("selected_conversation"))
 
 

@@ -21,9 +21,11 @@ from bot.posting import SlackClient
 from storage.control import Control
 from storage.database import Database
 from storage.decisions import Decisions
+from storage.grants import Grants
 from storage.inbox import Inbox
 from storage.outbox import Outbox
 from storage.queries import Queries
+from storage.questions import Questions
 from storage.quotas import Quotas
 from storage.views import RunView
 
@@ -48,6 +50,11 @@ def _nothing() -> None:
 
 def _nobody(run: str) -> None:
     del run
+
+
+async def _nothing_to_say(run: str, question: str) -> str:
+    del run, question
+    return ""
 
 
 def _no_links(view: RunView) -> Sequence[str]:
@@ -132,6 +139,8 @@ class Services:
     """Takes known secrets and token shapes out of a person's words."""
     reviser: Reviser | None = None
     """Makes the calls that people want otherwise, or once more."""
+    explain: Callable[[str, str], Awaitable[str]] = _nothing_to_say
+    """The answer to a question about a run; `Runtime.explain`."""
     on_run: Callable[[str], Awaitable[None]] = _no_watch
     """Told of a run that was accepted; the journal's own signal wakes drivers anyway."""
     files_owed: Callable[[], None] = _nothing
@@ -146,3 +155,13 @@ class Services:
     """Each part of the bot and what is wrong with it; empty texts when all is well."""
     budget_micro_usd: int = BUDGET_MICRO_USD
     """What one run may cost."""
+
+    @property
+    def questions(self) -> Questions:
+        """Questions in takeovers' threads."""
+        return Questions(self.db)
+
+    @property
+    def grants(self) -> Grants:
+        """Standing permissions."""
+        return Grants(self.db)

@@ -12,7 +12,7 @@ from agent.domain import Place, Principal, Task
 from agent.errors import NotEntitled, QuotaExceeded, StorageUnavailable
 from bot.blocks.status import help_text
 from bot.identity import NotVerified
-from bot.listeners import replies
+from bot.listeners import replies, takeover_talk
 from bot.listeners.attached import offered
 from bot.listeners.payload import Body, Said, mapping, said_of, text_of
 from bot.listeners.services import Bolt, Services
@@ -83,6 +83,9 @@ async def _take(services: Services, said: Said) -> None:
         if not await services.inbox.seen(key):
             await replies.audit(services, "may_not_ask", said.who, said.ts, str(error))
             services.tasks.start(replies.tell(services, said.who, sentence(error, command=services.command)))
+        return
+    if takeover := takeover_talk.takeover_at(services, said):
+        await takeover_talk.heard(services, said, principal, takeover, key)
         return
     if word := _word(services, said):
         if not await services.inbox.seen(key):

@@ -21,7 +21,7 @@ TASK = "price of Oat flat to 410"
 async def test_approve_really_changes_the_row_and_the_card_says_who(house: House) -> None:
     ts = await house.ask(TASK)
     card = await house.card("Oat flat", "UPDATE drinks SET price = 410")
-    assert buttons(card) == ["approve", "deny", "edit", "details", "withdraw"]
+    assert buttons(card) == ["approve", "deny", "edit", "details", "withdraw", "allow"]
     assert house.prices()["Oat flat"] == 400
     assert (await house.click(OMAR, card, "approve"))["ok"]
     decided = await house.shows(card, f"Approved by <@{OMAR}>", "Done")
@@ -255,4 +255,4 @@ async def test_a_card_that_nobody_answers_calls_its_deciders_again_in_its_thread
         card["channel"], lambda m: "half of its time" in words(m), thread_ts=card["ts"]
     )
     assert late["ts"] != called["ts"]
-    assert buttons(card) == ["approve", "deny", "edit", "details", "withdraw"]
+    assert buttons(card) == ["approve", "deny", "edit", "details", "withdraw", "allow"]

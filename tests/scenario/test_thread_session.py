@@ -103,9 +103,11 @@ async def test_a_final_status_that_failed_is_tried_once_more(house: House, monke
     assert card
     await house.command(f"stop {(await house.run_at(ts)).id}")
     await house.logged(
-        lambda entry: entry["method"] == "agents.sessions.setStatus"
-        and entry["args"].get("status") == "active"
-        and not entry["ok"]
+        lambda entry: (
+            entry["method"] == "agents.sessions.setStatus"
+            and entry["args"].get("status") == "active"
+            and not entry["ok"]
+        )
     )
     await house.slack.clear_faults()
     await shows(house, ts, "active")

@@ -152,9 +152,9 @@ def test_a_pending_card_says_first_what_would_happen_and_last_what_the_agent_cla
     assert [text.index(word) for word in order] == sorted(text.index(word) for word in order)
 
 
-def test_a_pending_card_has_five_buttons_and_none_looks_like_the_default() -> None:
+def test_a_pending_card_has_six_buttons_and_none_looks_like_the_default() -> None:
     message = approval_card(approval_view(), LOOK)
-    assert buttons(message) == ["approve", "deny", "edit", "details", "withdraw"]
+    assert buttons(message) == ["approve", "deny", "edit", "details", "withdraw", "allow"]
     assert "primary" not in str(message.blocks)
     assert "'p1|abcdef012345'" in str(message.blocks)
 
@@ -267,6 +267,7 @@ def test_a_takeover_offers_what_fits_its_state(state: TakeoverState) -> None:
             "takeover_done",
             "takeover_hand_back",
             "takeover_abort",
+            "takeover_reassign",
             "takeover_release",
             "details",
         ],
@@ -417,6 +418,7 @@ def test_no_text_makes_a_card_that_slack_refuses_or_that_mentions_somebody(
         modals.takeover_done("t1", "c1", "<!here>", "unknown"),
         modals.takeover_hand_back("t1", "c1", "x"),
         modals.takeover_abort("t1", "c1", "x"),
+        modals.takeover_reassign("t1", "c1", "x" * 9_000),
     ],
     ids=lambda view: view["callback_id"],
 )
