@@ -10,7 +10,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from agent.domain import Action, ApprovalState, Intent, Outcome, Plan, Principal, Reason, RunStatus, Task, Tier, Value
+from agent.domain import (
+    Action,
+    ApprovalState,
+    Intent,
+    Outcome,
+    Plan,
+    Principal,
+    Reason,
+    ReasonFor,
+    RunStatus,
+    Task,
+    Tier,
+    Value,
+)
 
 Purpose = Literal["plan", "work", "answer"]
 
@@ -143,6 +156,12 @@ class ActionRated(Value):
     facts_blob: str = ""
     preview_blob: str = ""
     policy_version: str = ""
+    rows: int = 0
+    """Rows that it would change, as far as that is known; summed over the run."""
+    files: int = 0
+    amount: int = 0
+    """Money that it names, micro-units."""
+    irreversible: bool = False
 
 
 class ActionStarted(Value):
@@ -192,6 +211,12 @@ class ApprovalRequested(Value):
     quorum: int = 1
     because: str = ""
     """Why it is asked again, when it is."""
+    rules: tuple[str, ...] = ()
+    """The rules that set who decides and how; at the click they are looked up again."""
+    escalate_to: tuple[str, ...] = ()
+    """Principal keys of who may decide as well once half of the time is over."""
+    reason_for: tuple[ReasonFor, ...] = ()
+    """Votes that need a reason."""
 
 
 class ApprovalDelivered(Value):
@@ -210,6 +235,8 @@ class ApprovalReminded(Value):
     approval: str
     at: float
     escalated: bool = False
+    deciders: tuple[str, ...] = ()
+    """Principal keys of who may decide from here on as well."""
 
 
 class VoteCast(Value):
@@ -220,6 +247,7 @@ class VoteCast(Value):
     principal: Principal
     vote: Literal["approve", "deny"]
     at: float
+    reason: str = ""
 
 
 class ApprovalDecided(Value):

@@ -21,7 +21,7 @@ from agent.gate import may_start
 from agent.ports import Fact, Intention
 from agent.proposing import SUMMARY_CHARACTERS, Proposer, refusal, worker_of
 from agent.rating import Rater, Rating, put_blob
-from agent.state import ActionState, RunState
+from agent.state import ActionState, Approval, RunState
 from agent.supervisor import StartAction
 from agent.tools.base import Preview, Tool, ToolResult
 
@@ -46,7 +46,10 @@ class Executor:
         approval = state.approvals.get(item.approval)
         has_yes = item.phase == "approved" and approval is not None
         lapsed = has_yes and approval is not None and self._kit.clock.now() >= approval.start_before
-        gone = has_yes and approval is not None and not self._may_still_decide(state, approval.by)
+        gone = has_yes and approval is not None and not await self._may_still_decide(state, approval)
+        state = box.state
+        if state.actions[move.action].phase != item.phase:
+            return  # decided otherwise while people were looked up
         if lapsed or gone or not may_start(item.tier, rating.verdict, has_yes=has_yes):
             because = "The yes lapsed before it could start." if lapsed else "Its risk is higher than it was."
             because = "Who said yes may not decide any more." if gone else because
@@ -90,11 +93,18 @@ class Executor:
             events += await self._again_with_new_preview(box.state, item)
         await self._record(box, events, blobs)
 
-    def _may_still_decide(self, state: RunState, by: str) -> bool:
-        """Whether the policy still names who said yes (DESIGN.md §3.7); a terminal's own yes names nobody."""
+    async def _may_still_decide(self, state: RunState, approval: Approval) -> bool:
+        """Whether enough of those who said yes may still decide (DESIGN.md §3.7); a terminal's own yes names nobody."""
         assert state.task is not None  # noqa: S101  # a run without a task is no state
         own = state.task.principal
-        return by in self._kit.policy().deciders(own.team) or (own.kind == "local" and by == own.key)
+        voters = tuple(dict.fromkeys((*approval.yes, approval.by)))
+        if self._kit.still_entitled is not None:
+            left = await self._kit.still_entitled(approval.id, voters)
+        else:
+            left = frozenset(self._kit.policy().deciders(own.team)) & set(voters)
+        if own.kind == "local" and own.key in voters:
+            left |= {own.key}
+        return len(left & set(voters)) >= max(1, min(approval.quorum, len(voters)))
 
     async def _record(self, box: Box, events: list[ev.Event], blobs: dict[str, str]) -> None:
         """Write down what happened; it did happen, so a disk that is full for a while is waited for."""
