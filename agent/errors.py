@@ -16,6 +16,7 @@ SecondKeyError
 │   ├── AlreadyDecided
 │   ├── NotEntitled
 │   ├── OwnRequest
+│   ├── ReasonRequired
 │   ├── NotClaimed
 │   ├── StillPossible
 │   └── UnknownSubject
@@ -151,6 +152,12 @@ class OwnRequest(DecisionError):
     """Nobody decides on their own request; your words are part of this run, so somebody else must."""
 
     code = "OWN_REQUEST"
+
+
+class ReasonRequired(DecisionError):
+    """A reason is required: the policy wants one for this decision, so nothing was decided yet."""
+
+    code = "REASON_REQUIRED"
 
 
 class NotClaimed(DecisionError):

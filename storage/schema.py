@@ -119,11 +119,24 @@ _SECOND = (
       hash BLOB NOT NULL, run TEXT NOT NULL, PRIMARY KEY (hash, run)
     ) STRICT, WITHOUT ROWID""",
 )
+_EIGHTH = (
+    # How an approval is asked beyond its own row; none for what the policy asks in its usual way.
+    """CREATE TABLE approval_terms (
+      approval TEXT PRIMARY KEY, rules_json TEXT NOT NULL, escalate_json TEXT NOT NULL, reason_json TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    # valid_until 0: for ever. Empty tool, channel, tier: all of them.
+    """CREATE TABLE approvers (
+      id INTEGER PRIMARY KEY, principal TEXT NOT NULL, tool TEXT NOT NULL, channel TEXT NOT NULL, tier TEXT NOT NULL,
+      valid_until REAL NOT NULL, note TEXT NOT NULL, added_by TEXT NOT NULL, added_at REAL NOT NULL, removed_at REAL,
+      removed_by TEXT NOT NULL
+    ) STRICT""",
+    "CREATE TABLE policies (id INTEGER PRIMARY KEY, at REAL NOT NULL, version TEXT NOT NULL, problem TEXT NOT NULL) STRICT",
+)
 BODY_IN_PAYLOAD = re.compile(r'"\w+_blob":"([0-9a-f]{64})"')
 """A body that an event's JSON names; a quotation mark within a text of people is escaped there and never matches."""
 
 _PATIENCE_S = 30.0
-_NAMES = ("m001_tables", "m002_audit")
+_NAMES = ("m001_tables", "m002_audit", "m008_policy")
 
 
 def migrations() -> Migrations:
@@ -141,7 +154,11 @@ def migrations() -> Migrations:
             for digest in BODY_IN_PAYLOAD.findall(payload):
                 db.conn.execute("INSERT OR IGNORE INTO body_runs VALUES (?, ?)", (bytes.fromhex(digest), run))
 
-    for name, step in zip(_NAMES, (m001_tables, m002_audit), strict=True):
+    def m008_policy(db: Database) -> None:
+        for statement in _EIGHTH:
+            db.conn.execute(statement)
+
+    for name, step in zip(_NAMES, (m001_tables, m002_audit, m008_policy), strict=True):
         steps(name=name)(step)
     return steps
 

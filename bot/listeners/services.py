@@ -36,6 +36,10 @@ async def _no_watch(run: str) -> None:
     del run
 
 
+def _nothing() -> None:
+    """Nobody needs to know."""
+
+
 def _no_links(view: RunView) -> Sequence[str]:
     del view
     return ()
@@ -118,4 +122,6 @@ class Services:
     """Takes known secrets and token shapes out of a person's words."""
     on_run: Callable[[str], Awaitable[None]] = _no_watch
     """Told of a run that was accepted; the journal's own signal wakes drivers anyway."""
+    groups_changed: Callable[[], None] = _nothing
+    """Told that a Slack user group changed."""
     tasks: Tasks = field(default_factory=Tasks)
