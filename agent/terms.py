@@ -26,7 +26,7 @@ class Directory(Protocol):
         ...
 
     def registered(self, scope: Scope) -> tuple[str, ...]:
-        """Principal keys of those whom the registry of approvers names for this at this moment."""
+        """Slack user ids or principal keys of those whom the registry of approvers names for this at this moment."""
         ...
 
 
@@ -70,13 +70,17 @@ def resolve(
         if one.startswith("role:"):
             keys.update(dict.fromkeys(resolve(people.roles.get(one[5:], ()), people, team, directory, scope)))
         elif one == "registered":
-            keys.update(dict.fromkeys(directory.registered(scope or Scope())))
+            keys.update(dict.fromkeys(_key(who, team) for who in directory.registered(scope or Scope())))
         elif is_group(one):
             users = sorted(directory.members(one))
             keys.update(dict.fromkeys(Principal(team=team, user=user).key for user in users))
         else:
-            keys[one if ":" in one else Principal(team=team, user=one).key] = None
+            keys[_key(one, team)] = None
     return tuple(keys)
+
+
+def _key(person: str, team: str) -> str:
+    return person if ":" in person else Principal(team=team, user=person).key
 
 
 def is_group(reference: str) -> bool:
