@@ -12,7 +12,7 @@ _NO_EFFECT = frozenset({Outcome.REFUSED, Outcome.DENIED, Outcome.EXPIRED, Outcom
 
 
 class Chain(Value):
-    """Sums over a run's actions that had an effect or may have had one, and (but for `denied`) the one that is rated."""
+    """Sums over the actions of a run that had an effect or may have had one, and over the one that is rated."""
 
     rows: int = 0
     files: int = 0

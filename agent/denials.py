@@ -1,4 +1,4 @@
-"""Whether a wanted effect is one that people said no to, in another spelling or by another tool (invariant 10). Pure."""
+"""Whether people said no to a wanted effect, in another spelling or for another tool (invariant 10). Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ANY = "?"
 
 
 def denied_by(wanted: Iterable[Intent], denied: Iterable[Intent]) -> Intent | None:
-    """The first wanted intent that was denied, however it is spelt; None when there is none. Reading is never denied."""
+    """The first wanted intent that was denied, however it is spelt, or None. Reading is never denied."""
     said_no = [(item.effect, canonical_target(item.target)) for item in denied if item.effect is not Effect.READ]
     for intent in wanted:
         if intent.effect is Effect.READ:

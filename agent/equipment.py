@@ -55,4 +55,4 @@ class Equipment:
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     """How backoff waits; real seconds."""
     still_entitled: Callable[[str, Sequence[str]], Awaitable[frozenset[str]]] | None = None
-    """Of an approval's voters, by their keys, those who may decide on it now; the policy is asked when it is not set."""
+    """Of an approval's voters, by their keys, those who may decide on it now; unset, the policy is asked."""

@@ -60,7 +60,7 @@ def rate_call(policy: Policy, call: Call) -> tuple[Risk, Facts]:
     return risk, facts
 
 
-def static_facts(tool: str, args: Mapping[str, Any]) -> Facts:
+def static_facts(tool: str, args: Mapping[str, Any]) -> Facts:  # noqa: PLR0911  one line a tool reads best
     """The facts of a call of a tool that comes with Second Key, as far as its text tells them; never raises."""
 
     def text(name: str) -> str:

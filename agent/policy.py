@@ -35,7 +35,9 @@ from agent.terms import Directory, Nobody, Scope, groups_in, in_all, may_approve
 __all__ = ["Limits", "Mode", "People", "Policy", "PolicyText", "RuleText", "load_policy"]
 
 #: What these flags say can be lowered by no rule.
-_NEVER_LOWERED = frozenset({"unparseable", "too_large", "too_slow", "seed_pattern", "multi_statement", "sandbox_missing"})
+_NEVER_LOWERED = frozenset(
+    {"unparseable", "too_large", "too_slow", "seed_pattern", "multi_statement", "sandbox_missing"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Policy:
         """Rate one call; never raises. `read_only` is the tool's own word, for `observe`; `at` is business time."""
         strictest = self.terms(())
         try:
-            context = self._context(tool_name, args, facts, principal, channel, at, chain or Chain())
+            context = self._context(tool_name, args, facts, principal, channel=channel, at=at, chain=chain or Chain())
         except BaseException as error:  # noqa: BLE001 - the rule engine's panics are no Exception
             unless_ours(error)
             return Risk(tier=Tier.HIGH, reasons=(_policy_error("the call"),), terms=strictest)
@@ -143,6 +145,7 @@ class Policy:
         args: Mapping[str, Any],
         facts: Facts,
         principal: Principal,
+        *,
         channel: str,
         at: float,
         chain: Chain,
@@ -170,7 +173,12 @@ class Policy:
                     "run_denials": self.limits.run_denials,
                 },
                 "channel": channel,
-                "time": {"hour": now.hour, "minute": now.minute, "weekday": now.isoweekday(), "date": f"{now:%Y-%m-%d}"},
+                "time": {
+                    "hour": now.hour,
+                    "minute": now.minute,
+                    "weekday": now.isoweekday(),
+                    "date": f"{now:%Y-%m-%d}",
+                },
                 "chain": chain.as_rule_input(),
             }
         )

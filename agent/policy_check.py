@@ -123,7 +123,9 @@ def _unsafe(rule: RuleText) -> list[Finding]:
         if "tool" not in rule.when:
             texts.append("It lowers whatever tool it is.")
         if rule.tier is Tier.LOW and "reversib" not in rule.when and "effects" not in rule.when:
-            texts.append("It lets things that cannot be undone run unasked; look at facts.reversibility or facts.effects.")
+            texts.append(
+                "It lets things that cannot be undone run unasked; look at facts.reversibility or facts.effects."
+            )
     if rule.self_approve and any(not glob.startswith("local:") for glob in rule.self_approve):
         texts.append("It lets people of Slack say yes to their own actions.")
     if rule.timeout_s is not None and rule.timeout_s < _SHORTEST_S:

@@ -154,7 +154,9 @@ class Rater:
     def _scope(self, state: RunState, item: ActionState, tier: Tier) -> Scope:
         return Scope(tool=item.action.tool, channel=self._channel(state), tier=tier.value)
 
-    def _takeover(self, state: RunState, item: ActionState, cause: str, terms: Terms | None = None) -> ev.TakeoverOpened:
+    def _takeover(
+        self, state: RunState, item: ActionState, cause: str, terms: Terms | None = None
+    ) -> ev.TakeoverOpened:
         now = self._kit.clock.now()
         return ev.TakeoverOpened(
             takeover=self._kit.ids.new("takeover"),

@@ -129,7 +129,9 @@ def _timestamp(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ConfigurationError(f"{text!r} is no moment.", fix="Write it like 2026-12-31 or 2026-12-31T18:00.") from error
+        raise ConfigurationError(
+            f"{text!r} is no moment.", fix="Write it like 2026-12-31 or 2026-12-31T18:00."
+        ) from error
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
 

@@ -77,7 +77,8 @@ def check(settings: Settings, file: Path | None, *, strict: bool, as_json: bool)
         _print_json(body | {"server": {"version": server.version, "problem": server.problem} if server else None})
         return int(bad)
     rules = count(len(policy.own), "own rule")
-    _say(f"The policy {policy.version} can be used: {rules} beside {len(policy.shipped)} shipped ones, mode {policy.mode}.")
+    shipped = len(policy.shipped)
+    _say(f"The policy {policy.version} can be used: {rules} beside {shipped} shipped ones, mode {policy.mode}.")
     for item in found:
         _say(f"  {item.level}: {item.rule}: {item.text}")
     if server is not None and file is None:
@@ -168,7 +169,9 @@ def explain_call(settings: Settings, file: Path | None, *, tool: str, arguments:
         given: object = json.loads(arguments or "{}")
         call = Call.model_validate({"tool": tool, "args": given})
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError("The arguments are no JSON object.", fix='Write them like --args \'{"a": 1}\'.') from error
+        raise ConfigurationError(
+            "The arguments are no JSON object.", fix="Write them like --args '{\"a\": 1}'."
+        ) from error
     policy = policy_of(settings, file)
     risk, facts = rate_call(policy, call)
     _tell(risk, facts, policy, as_json=as_json)
@@ -181,7 +184,9 @@ def explain_action(settings: Settings, file: Path | None, action: str, *, as_jso
         raise ConfigurationError(f"There is no database at {settings.database}.", fix="Set `data`.")
     try:
         with closing(read_only(settings.database)) as conn:
-            found = conn.execute("SELECT run, id FROM actions WHERE id >= ? AND id < ? LIMIT 2", (action, action + "\U0010ffff"))
+            found = conn.execute(
+                "SELECT run, id FROM actions WHERE id >= ? AND id < ? LIMIT 2", (action, action + "\U0010ffff")
+            )
             rows = found.fetchall()
             view = run_view(conn, rows[0][0]) if len(rows) == 1 else None
             item = next((one for one in view.actions if one.id == rows[0][1]), None) if view else None
@@ -189,7 +194,9 @@ def explain_action(settings: Settings, file: Path | None, action: str, *, as_jso
     except sqlite3.Error as error:
         raise ConfigurationError(f"{settings.database} cannot be read: {error}.", fix="Check the file.") from error
     if item is None or item.rating is None or view is None:
-        raise ConfigurationError(f"No rated action begins with {action}, or more than one.", fix="See `secondkey status RUN`.")
+        raise ConfigurationError(
+            f"No rated action begins with {action}, or more than one.", fix="See `secondkey status RUN`."
+        )
     policy = policy_of(settings, file)
     was = Risk(tier=item.rating.tier, reasons=item.rating.reasons)
     now = policy.rate(
@@ -199,7 +206,9 @@ def explain_action(settings: Settings, file: Path | None, action: str, *, as_jso
     then = f"Rated {was.tier} by the policy {item.rating.policy_version}"
     if as_json:
         body = _body(was, facts or Facts(), item.rating.policy_version)
-        _print_json({"action": item.id, "tool": item.action.tool, "args": item.action.arguments, **body, "now": now.tier})
+        _print_json(
+            {"action": item.id, "tool": item.action.tool, "args": item.action.arguments, **body, "now": now.tier}
+        )
         return 0
     _say(f"{item.id}: {item.rating.headline}\n{then}:")
     _reasons(was.reasons)

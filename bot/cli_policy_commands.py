@@ -21,7 +21,9 @@ def add_policy(commands: Any) -> None:  # noqa: ANN401  # argparse has no public
     check.set_defaults(run=_check)
 
     test = verbs.add_parser("test", help="try the policy against its table of tests")
-    test.add_argument("--tests", type=Path, help="table (default: NAME_tests.toml beside NAME.toml, or the shipped one)")
+    test.add_argument(
+        "--tests", type=Path, help="table (default: NAME_tests.toml beside NAME.toml, or the shipped one)"
+    )
     test.set_defaults(run=_test)
 
     explain = verbs.add_parser("explain", help="why a call is rated as it is; needs no server")

@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from agent import events as ev
@@ -41,7 +41,10 @@ class Change:
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Again:
+    policy: Policy
+    reads: frozenset[str]
+    """Tools that only read, by their own word."""
     compared: int = 0
     skipped: int = 0
     """Ratings whose facts retention dropped, or that another release wrote."""
@@ -52,12 +55,12 @@ def replay(settings: Settings, file: Path | None, *, as_json: bool) -> int:
     policy = policy_of(settings, file)
     if not settings.database.is_file():
         raise ConfigurationError(f"There is no database at {settings.database}.", fix="Set `data`.")
-    seen = _Seen()
+    seen = _Again(policy, frozenset(tool.name for tool in default_tools() if tool.read_only))
     try:
         with closing(read_only(settings.database)) as conn:
             conn.execute("BEGIN")
             runs = [run for (run,) in conn.execute("SELECT id FROM runs ORDER BY created_at, id")]
-            changes = [change for run in runs for change in _changes(conn, run, policy, seen)]
+            changes = [change for run in runs for change in _changes(conn, run, seen)]
     except sqlite3.Error as error:
         raise ConfigurationError(f"{settings.database} cannot be read: {error}.", fix="Check the file.") from error
     if as_json:
@@ -74,48 +77,42 @@ def replay(settings: Settings, file: Path | None, *, as_json: bool) -> int:
     return 0
 
 
-def _changes(conn: sqlite3.Connection, run: str, policy: Policy, seen: _Seen) -> Iterator[Change]:
+def _changes(conn: sqlite3.Connection, run: str, again: _Again) -> Iterator[Change]:
     try:
         stored = read_events(conn, run)
     except JournalError:
         return  # retention dropped what it was about
     state = RunState(run=run)
     found: dict[str, Change] = {}
-    reads = frozenset(tool.name for tool in default_tools() if tool.read_only)
     for item in stored:
         if isinstance(item.event, ev.ActionRated):
-            change = _compare(conn, state, item.event, item.at, policy, seen, reads)
+            change = _compare(conn, state, item.event, item.at, again)
             if change is not None:
                 found[change.action] = change
         try:
             state = apply(state, item)
         except IllegalTransition:
-            seen.skipped += 1
+            again.skipped += 1
             break
     for change in found.values():
         approval = state.approvals.get(state.actions[change.action].approval)
-        yield change if approval is None else _decided(change, approval.state.value)
-
-
-def _decided(change: Change, state: str) -> Change:
-    return Change(**{**asdict(change), "decided": state, "rules": change.rules})
+        yield change if approval is None else replace(change, decided=approval.state.value)
 
 
 def _compare(
-    conn: sqlite3.Connection, state: RunState, rated: ev.ActionRated, at: float, policy: Policy, seen: _Seen,
-    reads: frozenset[str],
-) -> Change | None:  # fmt: skip
+    conn: sqlite3.Connection, state: RunState, rated: ev.ActionRated, at: float, again: _Again
+) -> Change | None:
     action = state.actions[rated.action].action
     try:
         facts = Facts.model_validate_json(read_blob(conn, rated.facts_blob))
     except (KeyError, ValueError):
-        seen.skipped += 1
+        again.skipped += 1
         return None
     if state.task is None:
         return None
-    seen.compared += 1
-    risk: Risk = policy.rate(
-        action.tool, action.arguments, facts, state.task.principal, read_only=action.tool in reads,
+    again.compared += 1
+    risk: Risk = again.policy.rate(
+        action.tool, action.arguments, facts, state.task.principal, read_only=action.tool in again.reads,
         channel=state.task.place.channel, at=at, chain=chain_of(state, action.id, facts),
     )  # fmt: skip
     after_denial = any(reason.rule in {"after_denial", "analyser_failed"} for reason in rated.reasons)

@@ -1,4 +1,4 @@
-"""Who may decide on something at this moment: the policy, user groups, the registry, and what Slack says of a person."""
+"""Who may decide on something at this moment: the policy, user groups, the registry, and what Slack says of people."""
 
 from __future__ import annotations
 

@@ -30,9 +30,7 @@ class Policies:
     def reload(self) -> bool:
         """Read the file again; False, with the old policy in force, when it is not usable or names nobody."""
         try:
-            loaded = self._load()
-            if not loaded.people.approvers and not any(rule.text.deciders for rule in loaded.own):
-                raise ConfigurationError("Nobody may approve anything.", fix="Name at least one of `approvers`.")
+            loaded = _with_people(self._load())
         except ConfigurationError as error:
             self.problem = f"{error} {error.fix}".strip()
             _log.error("policy_not_reloaded", problem=self.problem, policy=self._current.version)
@@ -44,6 +42,13 @@ class Policies:
             _log.info("policy_reloaded", before=before, policy=loaded.version)
         self.told(self._current.version, self.problem)
         return not self.problem
+
+
+def _with_people(policy: Policy) -> Policy:
+    """The policy when it names somebody who may decide; raises ConfigurationError."""
+    if not policy.people.approvers and not any(rule.text.deciders for rule in policy.own):
+        raise ConfigurationError("Nobody may approve anything.", fix="Name at least one of `approvers`.")
+    return policy
 
 
 def _nobody(version: str, problem: str) -> None:

@@ -80,7 +80,9 @@ def approval_reminded(work: Working, event: ev.ApprovalReminded, seq: int) -> No
         (event.at, *values, event.approval),
     )
     if event.deciders:
-        (known,) = work.tx.conn.execute("SELECT deciders_json FROM approvals WHERE id = ?", (event.approval,)).fetchone()
+        (known,) = work.tx.conn.execute(
+            "SELECT deciders_json FROM approvals WHERE id = ?", (event.approval,)
+        ).fetchone()
         deciders = tuple(dict.fromkeys((*json.loads(known), *event.deciders)))
         work.tx.conn.execute(
             "UPDATE approvals SET deciders_json = ? WHERE id = ?",

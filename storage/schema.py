@@ -130,7 +130,9 @@ _EIGHTH = (
       valid_until REAL NOT NULL, note TEXT NOT NULL, added_by TEXT NOT NULL, added_at REAL NOT NULL, removed_at REAL,
       removed_by TEXT NOT NULL
     ) STRICT""",
-    "CREATE TABLE policies (id INTEGER PRIMARY KEY, at REAL NOT NULL, version TEXT NOT NULL, problem TEXT NOT NULL) STRICT",
+    """CREATE TABLE policies (
+      id INTEGER PRIMARY KEY, at REAL NOT NULL, version TEXT NOT NULL, problem TEXT NOT NULL
+    ) STRICT""",
 )
 BODY_IN_PAYLOAD = re.compile(r'"\w+_blob":"([0-9a-f]{64})"')
 """A body that an event's JSON names; a quotation mark within a text of people is escaped there and never matches."""

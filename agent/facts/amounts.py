@@ -13,7 +13,9 @@ _CURRENCY = r"(?:\$|€|£|¥|₹|US\$|usd|eur|gbp|chf|jpy|cad|aud|inr|sek|nok|d
 _NUMBER = r"(\d{1,3}(?:[,. '\u202f]\d{3})+(?:[.,]\d{1,2})?|\d+(?:[.,]\d+)?)\s*(k|m|bn|thousand|million|billion)?"
 _BEFORE = re.compile(rf"{_CURRENCY}\s?{_NUMBER}\b", re.IGNORECASE)
 _AFTER = re.compile(rf"\b{_NUMBER}\s?{_CURRENCY}(?![a-z])", re.IGNORECASE)
-_KEY = re.compile(r"amount|price|total|cost|budget|payment|refund|charge|salary|fee|balance|quantity_usd|transfer", re.IGNORECASE)
+_KEY = re.compile(
+    r"amount|price|total|cost|budget|payment|refund|charge|salary|fee|balance|quantity_usd|transfer", re.IGNORECASE
+)
 _MINOR = re.compile(r"cents|minor|pence", re.IGNORECASE)
 _TIMES = {"": 1, "k": 1_000, "thousand": 1_000, "m": 1_000_000, "million": 1_000_000, "bn": 10**9, "billion": 10**9}
 _MOST = 65_536

@@ -16,9 +16,9 @@ UNKNOWN: Final = "?"
 _ROOT = "/workspace"
 
 READS: Final = frozenset(
-    """ls cat head tail grep egrep fgrep rg wc sort uniq cut tr echo printf pwd date whoami id uname which type file stat
-    du df tree diff cmp md5sum sha1sum sha256sum sha512sum cksum basename dirname realpath readlink true false test seq
-    sleep expr bc jq yq xxd od strings nl tac rev paste join comm fold column less more hexdump base64 base32 cal
+    """ls cat head tail grep egrep fgrep rg wc sort uniq cut tr echo printf pwd date whoami id uname which type file
+    stat du df tree diff cmp md5sum sha1sum sha256sum sha512sum cksum basename dirname realpath readlink true false test
+    seq sleep expr bc jq yq xxd od strings nl tac rev paste join comm fold column less more hexdump base64 base32 cal
     hostname ps free uptime printenv locale getconf nproc arch tty groups cd pushd popd shopt local return exit
     break continue shift wait jobs read mapfile readarray getopts hash help history let ulimit umask times : [ fmt look
     numfmt shuf factor tsort zcat zgrep bzcat xzcat man cloc tokei ruff mypy pyright pytest flake8 black isort eslint
@@ -28,32 +28,34 @@ READS: Final = frozenset(
 )
 """Commands that change nothing but what they print, or only the shell that runs them."""
 NETWORK: Final = frozenset(
-    """curl wget nc ncat netcat socat ssh scp sftp ftp telnet ping dig nslookup host whois traceroute mail mailx sendmail
-    msmtp mutt aws gcloud az gsutil kubectl helm terraform tofu pulumi ansible ansible-playbook heroku flyctl vercel
-    netlify gh glab docker podman doctl http https aria2c lynx w3m rclone s3cmd twine psql mysql mongosh mongo redis-cli
+    """curl wget nc ncat netcat socat ssh scp sftp ftp telnet ping dig nslookup host whois traceroute mail mailx
+    sendmail msmtp mutt aws gcloud az gsutil kubectl helm terraform tofu pulumi ansible ansible-playbook heroku flyctl
+    vercel netlify gh glab docker podman doctl http https aria2c lynx w3m rclone s3cmd twine psql mysql mongosh mongo redis-cli
     mssql-cli clickhouse-client stripe twilio""".split()  # noqa: SIM905  as above
 )
 """Commands that speak to other machines, or to a service on this one."""
 _DESTRUCTIVE: Final = frozenset(
-    """rm rmdir unlink shred srm wipe wipefs fdisk parted sfdisk mkswap blkdiscard kill killall pkill xkill shutdown reboot
-    halt poweroff init telinit userdel groupdel deluser dropdb dropuser truncate mkfs swapoff umount crontab
+    """rm rmdir unlink shred srm wipe wipefs fdisk parted sfdisk mkswap blkdiscard kill killall pkill xkill shutdown
+    reboot halt poweroff init telinit userdel groupdel deluser dropdb dropuser truncate mkfs swapoff umount crontab
     iptables ip6tables nft visudo passwd chpasswd usermod at batch systemctl service launchctl sysctl insmod rmmod
     modprobe dmsetup lvremove vgremove pvremove cryptsetup zfs zpool btrfs""".split()  # noqa: SIM905  as above
 )
 _MANAGERS: Final = frozenset(
-    "apt apt-get aptitude dpkg yum dnf rpm pacman apk brew pip pip3 pipx uv npm yarn pnpm npx gem cargo go bundle composer "
-    "conda mamba poetry make cmake ninja gradle mvn rake just".split()
+    """apt apt-get aptitude dpkg yum dnf rpm pacman apk brew pip pip3 pipx uv npm yarn pnpm npx gem cargo go bundle
+    composer conda mamba poetry make cmake ninja gradle mvn rake just""".split()  # noqa: SIM905  as above
 )
 _TESTS: Final = frozenset(
     {"test", "check", "build", "vet", "fmt", "clippy", "lint", "list", "ls", "outdated", "show", "freeze", "version",
      "tree", "doc", "env", "info", "view", "audit", "why", "search", "metadata", "help", "--version", "-v", "-V"}
 )  # fmt: skip
 _GIT_READS: Final = frozenset(
-    """status log diff show blame branch ls-files ls-tree grep rev-parse describe shortlog cat-file config remote tag stash
-    reflog rev-list name-rev merge-base worktree bisect help version whatchanged count-objects fsck check-ignore
+    """status log diff show blame branch ls-files ls-tree grep rev-parse describe shortlog cat-file config remote tag
+    stash reflog rev-list name-rev merge-base worktree bisect help version whatchanged count-objects fsck check-ignore
     for-each-ref show-ref var archive""".split()  # noqa: SIM905  as above
 )
-_GIT_NETWORK: Final = frozenset({"push", "pull", "fetch", "clone", "ls-remote", "submodule", "send-email", "svn", "lfs"})
+_GIT_NETWORK: Final = frozenset(
+    {"push", "pull", "fetch", "clone", "ls-remote", "submodule", "send-email", "svn", "lfs"}
+)
 _LOST: Final = re.compile(
     r"\b(?:delete|destroy|remove|rm|rmi|rb|purge|prune|drop|dropdatabase|flushall|flushdb|terminate\S*|uninstall|"
     r"unpublish|del|down|kill|stop|drain|rollback|mv|deregister\S*|reset|wipe|erase|nuke|--delete\S*|--prune|"
@@ -64,6 +66,24 @@ _SENDS: Final = re.compile(
     r"^(?:-[a-zA-Z]*[dFT]|--data(?:-\w+)?|--form|--upload-file|--json|--post-\w+|--body-\w+)(?:=|$|[^-])"
 )
 _METHOD: Final = re.compile(r"^(?:-X|--request|--method)=?(\w*)$")
+
+
+#: Options with which a harmless command runs another one.
+_RUNS: Final = re.compile(
+    r"^--(?:compress-program|use-compress-program|filter|pre|pager|ext-diff|open-files-in-pager|exec|exec-path|command|rsh|"
+    r"rsync-path|to-command|checkpoint-action|upload-pack|receive-pack|editor|init-file|rcfile|unzip-command|new-volume-script"
+    r"|info-script|rmt-command|rsh-command|startup|plugin|config-file|rulesdir|resolve-plugins-relative-to)(?:=|$)"
+)
+_RUNS_SHORT: Final = {
+    "tar": "IF", "man": "PH", "rsync": "e", "mapfile": "C", "readarray": "C", "hash": "p", "enable": "f", "bind": "x",
+    "zip": "T", "complete": "CF", "compgen": "CF", "less": "k", "git": "O", "pytest": "p",
+}  # fmt: skip
+SWAYS: Final = re.compile(
+    r"^(?:PATH|IFS|LD_\w+|DYLD_\w+|BASH_ENV|ENV|PROMPT_COMMAND|PS4|SHELLOPTS|BASHOPTS|PYTHON(?:PATH|STARTUP|HOME)|GIT_\w+"
+    r"|NODE_OPTIONS|PERL5?\w*|RUBYOPT|EDITOR|VISUAL|PAGER|MANPAGER|LESSOPEN|TAR_OPTIONS|GREP_OPTIONS|RIPGREP_CONFIG_PATH"
+    r"|PYTEST_\w+|MAKEFLAGS|SHELL|HOME)$"
+)
+"""Variables that change what other commands do."""
 
 
 @dataclass(slots=True)
@@ -98,7 +118,7 @@ class Gathered:
         target = self.place(path)
         if UNKNOWN in target:
             self.why["It computes the name of what it changes."] = None
-        if target.startswith("host:") and not target.startswith("host:/tmp/"):  # noqa: S108  a name in a text
+        if target.startswith("host:") and not target.startswith("host:/tmp/"):
             self.flags["outside"] = None
         self.effects[Intent(effect=effect, target=target)] = None
         if effect is Effect.DELETE:
@@ -107,7 +127,8 @@ class Gathered:
 
     def looks_at(self, path: str) -> None:
         """Note down a path that is only read."""
-        for flag in path_flags(path.strip("/").lstrip("~").lstrip("/")):
+        plain_path = path.strip("/").lstrip("~").lstrip("/")
+        for flag in path_flags(plain_path, f"{plain_path}/x"):  # a folder stands for what is in it
             self.flags[flag] = None
         if re.match(r"^/(?:etc/(?:shadow|sudoers|gshadow)|proc/(?:\d+|self)/environ|root(?:/|$))", path):
             self.flags["touches_credentials"] = None
@@ -121,6 +142,13 @@ def read_command(name: str, args: Sequence[str], seen: Gathered) -> None:
     for word in args:
         if word != UNKNOWN and not word.startswith("-"):
             seen.looks_at(word)
+    letters = "" if name == "git" and "grep" not in args else _RUNS_SHORT.get(name, "")
+    if any(_RUNS.match(word) for word in args) or has_option(args, letters):
+        seen.why[f"It gives {name[:40]} an option that can run commands."] = None
+    if name in {"read", "printf", "mapfile", "readarray", "unset", "getopts"} and any(
+        SWAYS.match(word) for word in args
+    ):
+        seen.why["It sets a variable that changes what other commands do."] = None
     special = _SPECIAL.get(name)
     if special is not None:
         special(name, args, seen)
@@ -185,6 +213,8 @@ def _write(name: str, args: Sequence[str], seen: Gathered) -> None:
     targets = plain(args)
     if name in {"cp", "ln", "install", "link"}:
         into = next((w.partition("=")[2] for w in args if w.startswith("--target-directory=")), "")
+        if "-t" in args[:-1]:
+            into = args[list(args).index("-t") + 1]
         for path in [into] if into else targets[-1:]:
             seen.touches(Effect.MODIFY, path)
         return
@@ -242,6 +272,28 @@ def _awk(name: str, args: Sequence[str], seen: Gathered) -> None:
 
 def _git(name: str, args: Sequence[str], seen: Gathered) -> None:
     del name
+    verb, rest = _git_verb(args, seen)
+    seen.verbs[f"git {verb}"] = None
+    if verb in _GIT_NETWORK:
+        seen.flags["network"] = None
+    changes = has_option(rest, "e", "--add", "--unset", "--edit", "--replace-all") or len(plain(rest)) > 1
+    if verb == UNKNOWN:
+        seen.why["It computes what git is to do."] = None
+    elif verb == "push":
+        seen.effects[Intent(effect=Effect.SEND, target=f"git:{(plain(rest) or ['origin'])[0]}")] = None
+        forced = has_option(rest, "fd", "--force", "--force-with-lease", "--delete", "--mirror", "--prune")
+        if forced or any(word.startswith((":", "+")) for word in plain(rest)):
+            seen.flags["destructive"] = None
+    elif (verb == "config" and changes) or verb in {"difftool", "mergetool"} or {"run", "foreach"} & set(rest[:1]):
+        seen.why["It makes git run commands, or changes its configuration, which can."] = None
+    elif _git_destroys(verb, rest):
+        _git_loses(verb, rest, seen)
+    elif verb not in _GIT_READS:
+        seen.effects[Intent(effect=Effect.MODIFY, target="workspace:.git")] = None
+
+
+def _git_verb(args: Sequence[str], seen: Gathered) -> tuple[str, list[str]]:
+    """What git is to do, and with what, behind the options before it."""
     words, skip = list[str](), False
     for word in args:
         if skip:
@@ -252,28 +304,17 @@ def _git(name: str, args: Sequence[str], seen: Gathered) -> None:
                 seen.why["It sets git's configuration, which can run commands."] = None
         elif words or not word.startswith("-"):
             words.append(word)
-    verb, rest = (words[0], words[1:]) if words else ("help", [])
-    seen.verbs[f"git {verb}"] = None
-    if verb == UNKNOWN:
-        seen.why["It computes what git is to do."] = None
-    if verb in _GIT_NETWORK:
-        seen.flags["network"] = None
-    if verb == "push":
-        seen.effects[Intent(effect=Effect.SEND, target=f"git:{(plain(rest) or ['origin'])[0]}")] = None
-        forced = has_option(rest, "fd", "--force", "--force-with-lease", "--delete", "--mirror", "--prune")
-        if forced or any(word.startswith((":", "+")) for word in plain(rest)):
-            seen.flags["destructive"] = None
-    elif _git_destroys(verb, rest):
-        seen.flags["destructive"] = None
-        paths = plain(rest)
-        for path in paths if verb in {"rm", "restore", "clean", "mv"} else rest[rest.index("--") + 1 :] if "--" in rest else []:
-            seen.touches(Effect.DELETE, path)
-        if not paths or verb in {"reset", "stash", "clean"}:
-            seen.effects[Intent(effect=Effect.DELETE, target="workspace:")] = None
-    elif verb == "config" and (len(plain(rest)) > 1 or has_option(rest, "e", "--add", "--unset", "--edit", "--replace-all")):
-        seen.why["It changes git's configuration, which can run commands."] = None
-    elif verb not in _GIT_READS:
-        seen.effects[Intent(effect=Effect.MODIFY, target="workspace:.git")] = None
+    return (words[0], words[1:]) if words else ("help", [])
+
+
+def _git_loses(verb: str, rest: Sequence[str], seen: Gathered) -> None:
+    seen.flags["destructive"] = None
+    paths = plain(rest)
+    lost = paths if verb in {"rm", "restore", "clean", "mv"} else rest[rest.index("--") + 1 :] if "--" in rest else []
+    for path in lost:
+        seen.touches(Effect.DELETE, path)
+    if not paths or verb in {"reset", "stash", "clean"}:
+        seen.effects[Intent(effect=Effect.DELETE, target="workspace:")] = None
 
 
 def _git_destroys(verb: str, rest: Sequence[str]) -> bool:  # noqa: PLR0911  one line a verb reads best
@@ -316,13 +357,15 @@ def _speak(name: str, args: Sequence[str], seen: Gathered) -> None:
     if _LOST.search(text) or method.upper() == "DELETE":
         seen.flags["destructive"] = None
     for word in args:
-        host = re.match(r"^(?:[a-z][\w+.-]*://)?(?:[^@/\s]+@)?([A-Za-z0-9.-]+\.[A-Za-z]{2,}|\[[\da-f:]+\])(?=[:/]|$)", word)
+        host = re.match(
+            r"^(?:[a-z][\w+.-]*://)?(?:[^@/\s]+@)?([A-Za-z0-9.-]+\.[A-Za-z]{2,}|\[[\da-f:]+\])(?=[:/]|$)", word
+        )
         if host:
             seen.hosts[host[1].lower()] = None
     for index, word in enumerate(args):
-        if word in {"-o", "-O", "--output", "--output-document"} and name in {"curl", "wget"} and index + 1 < len(args):
-            if not (name == "curl" and word == "-O"):
-                seen.touches(Effect.MODIFY, args[index + 1])
+        named = word in {"-o", "--output", "--output-document"} or (name == "wget" and word == "-O")
+        if named and name in {"curl", "wget"} and index + 1 < len(args):
+            seen.touches(Effect.MODIFY, args[index + 1])
     where = next(iter(seen.hosts), name)
     if sends:
         seen.effects[Intent(effect=Effect.SEND, target=f"net:{where}")] = None
@@ -334,7 +377,20 @@ def _manage(name: str, args: Sequence[str], seen: Gathered) -> None:
     seen.verbs[f"{name} {verb}".strip()] = None
     if _LOST.search(verb):
         seen.flags["destructive"] = None
-    if verb in {"install", "i", "add", "update", "upgrade", "publish", "download", "get", "fetch", "sync", "ci", "push"}:
+    if verb in {
+        "install",
+        "i",
+        "add",
+        "update",
+        "upgrade",
+        "publish",
+        "download",
+        "get",
+        "fetch",
+        "sync",
+        "ci",
+        "push",
+    }:
         seen.flags["network"] = None
         seen.effects[Intent(effect=Effect.EXECUTE, target=f"packages:{name}")] = None
     elif verb not in _TESTS or name in {"make", "npx", "just", "rake"}:

@@ -1,4 +1,4 @@
-"""Where the values come from that say whom or what an action reaches: a person's words, the configuration, or output."""
+"""Where the values come from that say whom an action reaches: a person's words, the configuration, or output."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def target_values(arguments: object, hosts: Iterable[str] = ()) -> tuple[str, ..
 def trace(
     values: Sequence[str], *, said: Iterable[str], trusted: Sequence[str], outputs: Iterable[str]
 ) -> dict[str, str]:
-    """Each value's source. A value counts as a person's only as a whole word of theirs; else as output, or the agent's."""
+    """Each value's source. It counts as a person's only as a whole word of theirs; else as output or the agent's."""
     words, heard = [_plain(text) for text in said], [_plain(text) for text in outputs]
     return {value: _source(value, words, trusted, heard) for value in values}
 

@@ -1,6 +1,6 @@
 """What a shell command would do, by tree-sitter-bash: through wrappers, pipes to shells, functions and here-documents.
 
-What is not understood for certain is said to be undecidable; the sandbox is the boundary, this is a fact for the rating.
+What is not understood for certain is undecidable. The sandbox is the boundary, this only a fact for the rating.
 """
 
 from __future__ import annotations
@@ -16,32 +16,39 @@ from tree_sitter import Language, Node, Parser
 
 from agent.domain import Effect, Intent
 from agent.facts.bounds import too_large
-from agent.facts.commands import UNKNOWN, Gathered, has_option, is_known, plain, read_command
+from agent.facts.commands import SWAYS, UNKNOWN, Gathered, has_option, is_known, plain, read_command
 from agent.facts.model import Facts
 from agent.facts.python import python_facts
 from agent.facts.seeds import seed_patterns
 from agent.facts.sql import sql_facts
 
 _SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "rbash", "fish", "busybox"})
-_OTHERS: Final = frozenset({"perl", "ruby", "node", "nodejs", "deno", "bun", "php", "lua", "Rscript", "osascript", "tclsh",
-                            "expect", "ed", "ex", "vi", "vim", "emacs", "nvim", "gdb", "m4"})  # fmt: skip
+_OTHERS: Final = frozenset({"perl", "ruby", "node", "nodejs", "deno", "bun", "php", "lua", "Rscript", "osascript",
+                            "tclsh", "expect", "ed", "ex", "vi", "vim", "emacs", "nvim", "gdb", "m4"})  # fmt: skip
 _PYTHONS: Final = re.compile(r"^(?:python|pypy)[\d.]*$")
-#: Wrapper → its options that take a value; what follows is another command.
+#: Wrapper → its options that take a value, and those that take none; what follows is another command.
 _WRAPPERS: Final = {
-    "sudo": "ugCpTrRDh", "doas": "uC", "env": "uCS", "nice": "n", "ionice": "cnp", "nohup": "", "timeout": "ks",
-    "time": "fo", "chrt": "", "setsid": "", "stdbuf": "ioe", "command": "", "builtin": "", "exec": "a", "watch": "nd",
-    "strace": "eop", "ltrace": "eop", "flock": "wE", "unbuffer": "", "parallel": "jn", "xargs": "IiLlnPsdEa",
-    "coproc": "", "chroot": "", "taskset": "", "firejail": "", "caffeinate": "t", "doitlive": "", "entr": "", "gtimeout": "ks",
-    "runuser": "ug", "unshare": "", "nsenter": "tS", "proot": "", "faketime": "", "cpulimit": "lp",
+    "sudo": ("ugCpTrRDh", "nHSEbkKPABis"), "doas": ("uC", "ns"), "env": ("uCS", "i0v"), "nice": ("n", ""),
+    "ionice": ("cnp", "t"), "nohup": ("", ""), "timeout": ("ks", "v"), "gtimeout": ("ks", "v"), "time": ("fo", "pvaq"),
+    "chrt": ("", "bfior"), "setsid": ("", "cfw"), "stdbuf": ("ioe", ""), "command": ("", "pvV"), "builtin": ("", ""),
+    "exec": ("a", "cl"), "watch": ("n", "bcdegtpx"), "strace": ("eopsPu", "fcqtTvy"), "ltrace": ("eopsu", "fcS"),
+    "flock": ("wE", "nusxoF"), "unbuffer": ("", "p"), "parallel": ("jn", "kX"), "xargs": ("IiLlnPsdEa", "0rtpox"),
+    "coproc": ("", ""), "chroot": ("", ""), "taskset": ("", "c"), "caffeinate": ("t", "disu"), "entr": ("", "cdnprsz"),
+    "runuser": ("ugsG", "lm"), "unshare": ("", "muipnUCfr"), "nsenter": ("tSG", "muipnUCaF"), "faketime": ("", "f"),
 }  # fmt: skip
+_NO_VALUE: Final = frozenset(
+    """--preserve-env --ignore-environment --foreground --verbose --preserve-status --null --no-run-if-empty --login
+    --non-interactive --background --nonblock --shared --exclusive --unlock --fork --ctty --wait --interactive --exit
+    --portability --differences --no-title --beep --errexit --map-root-user --help --version --set-home""".split()  # noqa: SIM905  as above
+)
 _TAKES_ONE_FIRST: Final = frozenset({"timeout", "gtimeout", "flock", "chroot", "chrt", "taskset", "faketime"})
 _SQL_CLIENTS: Final = {"sqlite3": "", "psql": "c", "mysql": "e", "mariadb": "e", "duckdb": "c"}
-_SECRET_WAYS: Final = re.compile(r"^(?:PATH|IFS|LD_\w+|DYLD_\w+|BASH_ENV|ENV|PROMPT_COMMAND|PS4|SHELLOPTS|BASHOPTS|"
-                                 r"PYTHON(?:PATH|STARTUP|HOME)|GIT_\w+|NODE_OPTIONS|PERL5?\w*|RUBYOPT|EDITOR|PAGER|LESSOPEN)$")  # fmt: skip
 _DEEPEST = 12
 #: Modules that `python -m` runs and that only look or test.
-_LOOKS: Final = frozenset("pytest unittest json.tool this calendar timeit doctest tokenize ast dis platform sysconfig site "
-                          "ruff mypy pyright black isort flake8 pylint compileall py_compile tabnanny trace".split())  # fmt: skip
+_LOOKS: Final = frozenset(
+    """pytest unittest json.tool this calendar timeit doctest tokenize ast dis platform sysconfig site ruff mypy pyright
+    black isort flake8 pylint compileall py_compile tabnanny trace""".split()  # noqa: SIM905  a list of words
+)
 
 
 @functools.lru_cache(maxsize=1)
@@ -123,6 +130,11 @@ class _Reader:
         for node in _all(root):
             if node.type == "function_definition" and (name := node.child_by_field_name("name")):
                 self._names.add(_text(name))
+                inner = node.child_by_field_name("body")
+                if inner is not None and any(
+                    _text(one) == _text(name) for one in _all(inner) if one.type == "command_name"
+                ):
+                    self.seen.why["It defines a function that calls itself."] = None
             elif node.type == "variable_assignment":
                 name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
                 if name is not None:
@@ -131,7 +143,7 @@ class _Reader:
                 assigned.setdefault(_text(name), []).extend((UNKNOWN, UNKNOWN))
         for name, values in assigned.items():
             self._values[name] = values[0] if len(values) == 1 and name not in self._values else UNKNOWN
-            if _SECRET_WAYS.match(name):
+            if SWAYS.match(name):
                 self.seen.why[f"It sets {name}, which changes what other commands do."] = None
 
     def _walk(self, node: Node) -> None:
@@ -195,7 +207,9 @@ class _Reader:
             return
         self._children(node)
         word = self._word(target)
-        if any(sign in {">", ">|", "&>", ">>", "&>>", "<>"} for sign in signs) or (">&" in signs and not word.isdigit()):
+        if any(sign in {">", ">|", "&>", ">>", "&>>", "<>"} for sign in signs) or (
+            ">&" in signs and not word.isdigit()
+        ):
             if word != "-":
                 self.seen.touches(Effect.MODIFY, word)
         elif word != UNKNOWN:
@@ -258,7 +272,7 @@ class _Reader:
             case "string" | "translated_string":
                 if all(child.type == "string_content" for child in node.named_children):
                     return re.sub(r'\\([$`"\\\n])', r"\1", _text(node).strip("$")[1:-1])
-                return self._join([child for child in node.named_children])
+                return self._join(node.named_children)
             case "concatenation":
                 joined = self._join(node.children)
                 return UNKNOWN if re.search(r"\{[^}]*(?:,|\.\.)", _text(node)) else joined
@@ -291,23 +305,22 @@ class _Reader:
     def _nested(self, node: Node) -> None:
         """Commands within the words of a command, and what it is redirected to."""
         for child in node.children:
-            if child.type not in {"herestring_redirect"} and child.is_named:
+            if child.type != "herestring_redirect" and child.is_named:
                 for inner in _topmost(child, _CARRIERS):
                     self._walk_carrier(inner)
 
     def _walk_carrier(self, node: Node) -> None:
         self._walk(node) if node.type == "file_redirect" else self._children(node)
 
-    def _run(self, words: Sequence[str], fed: str, *, direct: bool = True) -> None:  # noqa: C901, PLR0911, PLR0912  one case a kind of command
+    def _run(self, words: Sequence[str], fed: str, *, direct: bool = True) -> None:  # noqa: C901, PLR0912  one case a kind of command
         self.commands += 1
         seen = self.seen
         if not words:
             return
         name, args = words[0], list(words[1:])
-        if name == UNKNOWN or any(letter in name for letter in "*[?"):
-            if name != "[":
-                seen.why["It computes the name of the command that it runs."] = None
-                return
+        if name != "[" and any(letter in name for letter in "*[?"):  # `?` is also what stands for a computed word
+            seen.why["It computes the name of the command that it runs."] = None
+            return
         base = name.rpartition("/")[2]
         if "/" in name:
             if not re.match(r"^/(?:usr/(?:local/)?)?s?bin/[\w.+-]+$", name):
@@ -344,7 +357,13 @@ class _Reader:
         else:
             if name == "cd":
                 place = (plain(args) or ["~"])[0]
-                seen.cwd = UNKNOWN if UNKNOWN in (place, seen.cwd) else f"{seen.cwd}/{place}".lstrip("/") if seen.cwd or not place.startswith("/") else place
+                seen.cwd = (
+                    UNKNOWN
+                    if UNKNOWN in (place, seen.cwd)
+                    else f"{seen.cwd}/{place}".lstrip("/")
+                    if seen.cwd or not place.startswith("/")
+                    else place
+                )
             read_command(name, args, seen)
 
     def _text_commands(self, texts: Sequence[str]) -> None:
@@ -358,30 +377,14 @@ class _Reader:
         self.seen.verbs[name] = None
         if name in {"sudo", "doas", "chroot", "nsenter", "unshare", "runuser"}:
             self.seen.flags["privileged"] = None
-        takes, index = _WRAPPERS[name], 0
-        left_over = name in _TAKES_ONE_FIRST
-        while index < len(args):
-            word = args[index]
-            if word == "--":
-                index += 1
-                break
-            if name in {"env", "sudo", "doas"} and re.match(r"^[A-Za-z_]\w*=", word):
-                if _SECRET_WAYS.match(word.partition("=")[0]):
-                    self.seen.why[f"It sets {word.partition('=')[0]}, which changes what other commands do."] = None
-                index += 1
-            elif word.startswith("-") and len(word) > 1:
-                if name == "env" and (word.startswith(("-S", "--split-string"))):
-                    text = args[index + 1] if word in {"-S", "--split-string"} and index + 1 < len(args) else word.partition("=")[2] or word[2:]
-                    self._text_commands([text])
-                    return
-                alone = len(word) == 2 and word[1] in takes  # noqa: PLR2004  a dash and a letter
-                index += 2 if alone else 1
-            elif left_over and name != "nice":
-                left_over = False
-                index += 1
-            else:
-                break
-        rest = args[index:]
+        if name == "env" and (texts := [word for word in args if word.startswith(("-S", "--split-string"))]):
+            place = args.index(texts[0])
+            after = args[place + 1 : place + 2] or [UNKNOWN]
+            self._text_commands(
+                after if texts[0] in {"-S", "--split-string"} else [texts[0].partition("=")[2] or texts[0][2:]]
+            )
+            return
+        rest = args[self._skip_options(name, args) :]
         if not rest:
             if name == "sudo" and has_option(args, "is"):
                 self._shell("sh", [], fed)
@@ -394,6 +397,38 @@ class _Reader:
             self._text_commands(rest)
             return
         self._run(rest, fed, direct=name in {"time", "coproc"})
+
+    def _skip_options(self, name: str, args: Sequence[str]) -> int:
+        """Where the wrapped command begins; an option that is not known could swallow a word, so it is undecidable."""
+        takes, alone = _WRAPPERS[name]
+        one_first, index = name in _TAKES_ONE_FIRST, 0
+        while index < len(args):
+            word = args[index]
+            if word == "--":
+                return index + 1
+            if name in {"env", "sudo", "doas"} and (assigned := re.match(r"^([A-Za-z_]\w*)=", word)):
+                if SWAYS.match(assigned[1]):
+                    self.seen.why[f"It sets {assigned[1]}, which changes what other commands do."] = None
+            elif word.startswith("--"):
+                if "=" not in word and word not in _NO_VALUE:
+                    self.seen.why[f"It gives {name} an option that is not known."] = None
+            elif word.startswith("-") and len(word) > 1:
+                index += self._letters(name, word[1:], takes, alone)
+            elif one_first:
+                one_first = False
+            else:
+                break
+            index += 1
+        return index
+
+    def _letters(self, name: str, letters: str, takes: str, alone: str) -> int:
+        """How many words a cluster of short options takes besides its own."""
+        for place, letter in enumerate(letters):
+            if letter in takes:
+                return int(place == len(letters) - 1)
+            if letter not in alone and not (name == "nice" and letter.isdigit()):
+                self.seen.why[f"It gives {name} an option that is not known."] = None
+        return 0
 
     def _shell(self, name: str, args: list[str], fed: str) -> None:
         self.seen.verbs[name] = None
@@ -445,7 +480,11 @@ class _Reader:
     def _sql(self, name: str, args: list[str], fed: str) -> None:
         self.seen.verbs[name] = None
         letter = _SQL_CLIENTS[name]
-        texts = [args[i + 1] for i, word in enumerate(args[:-1]) if letter and word in {f"-{letter}", "--command", "--execute"}]
+        texts = [
+            args[i + 1]
+            for i, word in enumerate(args[:-1])
+            if letter and word in {f"-{letter}", "--command", "--execute"}
+        ]
         if not letter:
             texts = plain(args)[1:]
         texts = texts or ([fed] if fed else [])
@@ -479,7 +518,9 @@ _CARRIERS: Final = frozenset({"command_substitution", "process_substitution", "f
 
 def _is_known(name: str) -> bool:
     """Whether a function of this name hides a command that does something; `command` and `sh -c` still find it."""
-    wrapped = name in _WRAPPERS or name in _SHELLS or name in _OTHERS or name in _SQL_CLIENTS or name in {"eval", "find"}
+    wrapped = (
+        name in _WRAPPERS or name in _SHELLS or name in _OTHERS or name in _SQL_CLIENTS or name in {"eval", "find"}
+    )
     return wrapped or is_known(name) or bool(_PYTHONS.match(name))
 
 

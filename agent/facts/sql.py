@@ -33,6 +33,9 @@ _COMMENT = re.compile(r"(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*", re.DOTALL)
 _KNOWN = re.compile(r"(?:select|with|values|insert|update|delete|create|drop|truncate)\b|\(", re.IGNORECASE)
 #: Schemas that are the database's own.
 _HOME: dict[Dialect, tuple[str, ...]] = {"sqlite": ("", "main"), "postgres": ("", "public"), "mysql": ("",)}
+_TRIGGER = re.compile(
+    r"create\s+(?:temp\w*\s+)?(?:constraint\s+)?(?:trigger|function|procedure|event)\b", re.IGNORECASE
+)
 _READS = (exp.Select, exp.SetOperation, exp.Values, exp.Subquery)
 _DDL = (exp.Create, exp.Drop, exp.Alter, exp.TruncateTable, exp.Into)
 _FUNCTIONS = frozenset(
@@ -116,7 +119,9 @@ def sql_facts(sql: str, database: str, dialect: Dialect = "sqlite") -> Facts:
 
 
 @functools.lru_cache(maxsize=128)  # as `_read`; what was too slow once is not begun again
-def _reading(sql: str, database: str, dialect: Dialect) -> tuple[float, concurrent.futures.Future[tuple[Facts, Statement | None]]]:
+def _reading(
+    sql: str, database: str, dialect: Dialect
+) -> tuple[float, concurrent.futures.Future[tuple[Facts, Statement | None]]]:
     """When the reading of a long text began, and what will come of it."""
     future: concurrent.futures.Future[tuple[Facts, Statement | None]] = concurrent.futures.Future()
 
@@ -154,8 +159,8 @@ def _read(sql: str, database: str, dialect: Dialect = "sqlite") -> tuple[Facts, 
     sql.encode()
     text = sql[match.end() :] if (match := _COMMENT.match(sql)) else sql
     text = text[explained.end() :] if (explained := _EXPLAIN.match(text)) else text
-    if not _KNOWN.match(text):
-        flag = "ddl" if text[:5].lower() == "alter" else "unparseable"
+    if not _KNOWN.match(text) or _TRIGGER.match(text):
+        flag = "ddl" if text[:5].lower() in {"alter", "creat"} else "unparseable"
         return _undecidable(sql, database, flag, "It is not a statement on the list of known ones."), None
     trees = [tree for tree in sqlglot.parse(text, dialect=dialect) if tree is not None]
     if not trees:

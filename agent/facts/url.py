@@ -17,8 +17,8 @@ from agent.facts.seeds import seed_patterns
 
 _LONGEST = 2_048
 _NUMERIC = re.compile(r"^(?:0x[0-9a-f]*|\d+)(?:\.(?:0x[0-9a-f]*|\d+)){0,3}$")
-_INSIDE = re.compile(r"(?:^|\.)(?:localhost|local|localdomain|internal|intranet|lan|home|corp|private|test|invalid|example"
-                     r"|arpa|onion)$")  # fmt: skip
+_INSIDE = re.compile(r"(?:^|\.)(?:localhost|local|localdomain|internal|intranet|lan|home|corp|private|test|invalid"
+                     r"|example|arpa|onion)$")  # fmt: skip
 _USUAL_PORTS = {"http": 80, "https": 443}
 #: Names that lead an address of their own choosing back inside.
 _REBINDING = re.compile(r"(?:^|\.)(?:nip\.io|sslip\.io|xip\.io|localtest\.me|lvh\.me|vcap\.me|lacolhost\.com)$")
