@@ -62,7 +62,7 @@ class Limits(Value):
     def _is_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise ValueError(f"there is no time zone {value!r}") from error
         return value
 

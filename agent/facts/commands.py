@@ -30,7 +30,8 @@ READS: Final = frozenset(
 NETWORK: Final = frozenset(
     """curl wget nc ncat netcat socat ssh scp sftp ftp telnet ping dig nslookup host whois traceroute mail mailx
     sendmail msmtp mutt aws gcloud az gsutil kubectl helm terraform tofu pulumi ansible ansible-playbook heroku flyctl
-    vercel netlify gh glab docker podman doctl http https aria2c lynx w3m rclone s3cmd twine psql mysql mongosh mongo redis-cli
+    vercel netlify gh glab docker podman doctl http
+    https aria2c lynx w3m rclone s3cmd twine psql mysql mongosh mongo redis-cli
     mssql-cli clickhouse-client stripe twilio""".split()  # noqa: SIM905  as above
 )
 """Commands that speak to other machines, or to a service on this one."""
