@@ -128,6 +128,9 @@ class Executor:
             if box.state.open_takeover is not None:
                 return
             events, blobs = self._rater.outcome_of_rating(box.state, item, rating, because)
+            # A takeover withdraws whatever has a yes, this one too; it is withdrawn once, with its own reason.
+            decided = {event.approval for event in withdrawn if isinstance(event, ev.ApprovalDecided)}
+            events = [e for e in events if not (isinstance(e, ev.ApprovalDecided) and e.approval in decided)]
             await box.commit([*withdrawn, *events], Intention(epoch=box.state.epoch), blobs)
 
     async def _shown(self, item: ActionState) -> Preview:

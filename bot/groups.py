@@ -34,6 +34,7 @@ class UserGroups:
         self._client, self._clock = client, clock
         self._known: Mapping[str, tuple[float, frozenset[str]]] = {}
         self._stale = asyncio.Event()
+        self._times_changed = 0
         self.problem = ""
         """Why some group counts as empty, one sentence; empty when all are known."""
 
@@ -44,7 +45,10 @@ class UserGroups:
 
     async def refresh(self, groups: Iterable[str]) -> None:
         """Ask Slack for each of them; what cannot be had keeps its age, and so counts as empty before long."""
+        before = self._times_changed
         found = await asyncio.gather(*(self._ask(group) for group in groups))
+        if self._times_changed != before:
+            return  # what Slack said is older than what it has said since: it is asked again
         at = self._clock.monotonic()
         known = dict(self._known)
         known.update({group: (at, users) for group, users in found if users is not None})
@@ -55,6 +59,7 @@ class UserGroups:
     def changed(self) -> None:
         """Slack says that a group changed: nothing is believed any more until it was asked again."""
         self._known = {}
+        self._times_changed += 1
         self._stale.set()
 
     async def keep(self, groups: Callable[[], Iterable[str]]) -> None:
