@@ -12,7 +12,7 @@ from agent.domain import Effect, Intent
 from agent.facts.bounds import too_large
 from agent.facts.model import Facts
 from agent.facts.seeds import seed_patterns
-from agent.facts.sql import sql_facts
+from agent.facts.sql import embedded_sql
 
 _DESTRUCTIVE = frozenset(
     {
@@ -55,6 +55,10 @@ _OPAQUE_ATTRIBUTES = frozenset(
 _WRITES = re.compile(r"\s*(?:insert|update|delete|drop|truncate|alter|replace|create)\s", re.IGNORECASE)
 
 
+#: Texts that look like SQL and are read as such; each takes about a millisecond.
+_MOST_STATEMENTS = 20
+
+
 class _Reader(ast.NodeVisitor):
     """Walks the tree, resolving imported names through their aliases."""
 
@@ -64,12 +68,19 @@ class _Reader(ast.NodeVisitor):
         self.flags: dict[str, None] = {}
         self.why: dict[str, None] = {}
         self.effects: dict[Intent, None] = {}
+        self._statements = 0
 
     def visit_Constant(self, node: ast.Constant) -> None:
         """SQL in a string may reach a database by another road than the one that was said no to."""
         if isinstance(node.value, str) and _WRITES.match(node.value):
-            facts = sql_facts(node.value, "?")
-            if not facts.undecidable:
+            self._statements += 1
+            if self._statements > _MOST_STATEMENTS:
+                self.why["It holds more SQL than can be read."] = None
+                return
+            facts = embedded_sql(node.value)
+            if "too_large" in facts.flags:
+                self.why.update(dict.fromkeys(facts.undecidable))
+            elif not facts.undecidable:
                 self.effects.update((item, None) for item in facts.effects if item.effect is not Effect.READ)
 
     def visit_Import(self, node: ast.Import) -> None:

@@ -20,7 +20,7 @@ from agent.facts.commands import SWAYS, UNKNOWN, Gathered, has_option, is_known,
 from agent.facts.model import Facts
 from agent.facts.python import python_facts
 from agent.facts.seeds import seed_patterns
-from agent.facts.sql import sql_facts
+from agent.facts.sql import embedded_sql
 
 _SHELLS: Final = frozenset({"sh", "bash", "dash", "zsh", "ksh", "ash", "rbash", "fish", "busybox"})
 _OTHERS: Final = frozenset({"perl", "ruby", "node", "nodejs", "deno", "bun", "php", "lua", "Rscript", "osascript",
@@ -44,6 +44,9 @@ _NO_VALUE: Final = frozenset(
 _TAKES_ONE_FIRST: Final = frozenset({"timeout", "gtimeout", "flock", "chroot", "chrt", "taskset", "faketime"})
 _SQL_CLIENTS: Final = {"sqlite3": "", "psql": "c", "mysql": "e", "mariadb": "e", "duckdb": "c"}
 _DEEPEST = 12
+_MOST_STATEMENTS = 20
+#: Texts within texts that are read; more of them are no command that a person could read either.
+_MOST_TEXTS = 100
 #: Modules that `python -m` runs and that only look or test.
 _LOOKS: Final = frozenset(
     """pytest unittest json.tool this calendar timeit doctest tokenize ast dis platform sysconfig site ruff mypy pyright
@@ -110,13 +113,15 @@ class _Reader:
         """Functions and aliases that the text itself defines; their bodies are read where they stand."""
         self._values: dict[str, str] = {}
         self._depth = 0
+        self._statements = self._texts = 0
 
     def read(self, text: str) -> None:
         """Read one text as a script, also one within another."""
-        self._depth += 1
-        if self._depth > _DEEPEST:
+        self._texts += 1
+        if self._depth >= _DEEPEST or self._texts > _MOST_TEXTS:
             self.seen.why["It is wrapped too often to be followed."] = None
             return
+        self._depth += 1
         root = Parser(_language()).parse(text.encode()).root_node
         if root.has_error:
             self.seen.why["It is not a command that can be read for certain."] = None
@@ -490,8 +495,12 @@ class _Reader:
         texts = texts or ([fed] if fed else [])
         if not texts or UNKNOWN in texts or any(text.startswith((".", "\\")) for text in texts):
             self.seen.why["It runs SQL that was not read."] = None
+        self._statements += len(texts)
+        if self._statements > _MOST_STATEMENTS:
+            self.seen.why["It holds more SQL than can be read."] = None
+            return
         for text in texts:
-            facts = sql_facts(text, "?")
+            facts = embedded_sql(text)
             self.seen.effects.update(dict.fromkeys(facts.effects))
             self.seen.flags.update(dict.fromkeys(facts.flags))
             self.seen.why.update(dict.fromkeys(facts.undecidable))

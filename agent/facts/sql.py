@@ -113,6 +113,13 @@ async def prepare_sql(sql: str, database: str, dialect: Dialect = "sqlite") -> N
     await asyncio.wait({asyncio.wrap_future(reading)}, timeout=left)
 
 
+def embedded_sql(sql: str) -> Facts:
+    """The facts of SQL that stands in a script, against whatever database; only a short one is read. Never raises."""
+    if len(sql) > _SHORT:
+        return _undecidable(sql, "?", "too_large", "It holds SQL that is too long to be read where it stands.")
+    return read_sql(sql, "?")[0]
+
+
 def sql_facts(sql: str, database: str, dialect: Dialect = "sqlite") -> Facts:
     """The facts alone; never raises."""
     return read_sql(sql, database, dialect)[0]

@@ -41,7 +41,7 @@ async def test_a_rejected_call_that_ran_anyway_because_something_jumped_to_the_t
 
 
 async def test_a_predicate_that_was_evaluated_again_on_resume_and_flipped(open_house: Opened) -> None:
-    """Rated again to low while it waits, it still waits; rated again to high, its yes is worth nothing."""
+    """Rated again to high, its yes is worth nothing."""
     house, touch, ts, card = await asked(open_house)
     touch.undecidable = ("Nobody can tell any more.",)
     policy = house.folder / "policy.toml"
