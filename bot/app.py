@@ -198,7 +198,8 @@ class _Builder:
         self.app: App | None = None
         self.groups: UserGroups
         self.roster: Roster
-        self.voters: Voters | None = None
+        self.voters: Voters
+        self.can_ask = asyncio.Event()
 
     def redact(self, text: str) -> str:
         return redact(text, self.known)
@@ -354,6 +355,7 @@ class _Builder:
             _log.warning("approvers_who_cannot_decide", approvers=sorted(missing))
         entitlement = PolicyEntitlement(policies, identity)
         self.voters = Voters(Queries(db), entitlement, identity.on_decision)
+        self.can_ask.set()
 
         def named(approval: ApprovalRow, escalated: bool) -> tuple[str, ...]:  # noqa: FBT001  the shape of Named
             return entitlement.named_at(approval, escalated=escalated)
@@ -440,8 +442,9 @@ class _Builder:
                 self.app.runtime.wake(run)
 
     async def _still_entitled(self, approval: str, voters: Sequence[str]) -> frozenset[str]:
-        """Nobody, until Slack can be asked."""
-        return await self.voters.still_entitled(approval, voters) if self.voters is not None else frozenset()
+        """As Voters; a run that is taken up again at the start waits until Slack can be asked."""
+        await self.can_ask.wait()
+        return await self.voters.still_entitled(approval, voters)
 
     def _keep_policy(self, app: App, policies: Policies) -> None:
         """Note down which policy is in force, and keep the user groups that it names fresh."""
