@@ -201,7 +201,7 @@ async def test_invariant_10_a_denied_file_is_not_reached_by_python_and_what_cann
 
 
 async def test_many_small_changes_of_one_run_end_at_a_person(open_house: Opened) -> None:
-    changes = [script.sql(f"UPDATE drinks SET price = price + {step} WHERE id = {step}") for step in (1, 2, 3)]
+    changes = [script.sql(f"UPDATE drinks SET price = price + {step} WHERE id = {step}") for step in (1, 2, 3)]  # noqa: S608  constants
     model = ScriptedModel([script.plan(), *changes, script.end(), script.say()])
     house = await open_house(model=model, policy="[limits]\nrun_rows = 2\n")
     ts = await house.ask("raise the prices")

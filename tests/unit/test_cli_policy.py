@@ -68,14 +68,20 @@ async def build(folder: Path) -> tuple[str, str]:
     sql = {"database": "shop", "sql": "UPDATE orders SET a = 1 WHERE id = 1"}
     facts = Facts(effects=(Intent(effect=Effect.MODIFY, target="db:shop/orders"),), where="database").model_dump_json()
     plan = Plan(planner="runbook", steps=(PlannedStep(worker=Worker.CODE, instruction="x"),))
-    action = Action(id="a-one", step=0, turn=0, tool="query_sql", arguments=sql, digest="d", schema_hash="s", call_id="c")
+    action = Action(
+        id="a-one", step=0, turn=0, tool="query_sql", arguments=sql, digest="d", schema_hash="s", call_id="c"
+    )
     events = (
         ev.RunStarted(policy_version="old"),
         ev.PlanMade(plan=plan),
         ev.StepStarted(step=0, planned=0),
         ev.ActionProposed(action=action),
         ev.ActionRated(
-            action=action.id, tier=Tier.LOW, headline="Change orders", facts_blob=content_hash(facts), policy_version="old"
+            action=action.id,
+            tier=Tier.LOW,
+            headline="Change orders",
+            facts_blob=content_hash(facts),
+            policy_version="old",
         ),
         ev.ActionFinished(action=action.id, outcome=Outcome.CANCELLED),
     )
@@ -133,7 +139,8 @@ def test_the_shipped_tests_pass_without_any_configuration(
 def test_own_tests_stand_beside_the_own_policy(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["policy", "test"]) == 2
     beside = place.folder / "policy_tests.toml"
-    row = "[[test]]\nname='o'\ntool='query_sql'\nargs={database='shop',sql='DELETE FROM orders WHERE id=1'}\ntier='high'\n"
+    args = "args={database='shop',sql='DELETE FROM orders WHERE id=1'}"
+    row = f"[[test]]\nname='o'\ntool='query_sql'\n{args}\ntier='high'\n"
     beside.write_text(row + "rules=['orders']\n")
     assert main(["policy", "test"]) == 0
     beside.write_text(row.replace("high", "medium"))
@@ -169,9 +176,8 @@ def test_explain_tells_of_an_action_of_the_journal_then_and_now(
     assert main(["policy", "explain", "zzz"]) == 2
 
 
-def test_replay_lists_which_ratings_another_policy_would_change(
-    place: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("place")
+def test_replay_lists_which_ratings_another_policy_would_change(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["policy", "replay", "--json"]) == 0
     body = json.loads(told(capsys))
     assert body["compared"] == 1
@@ -183,11 +189,16 @@ def test_replay_lists_which_ratings_another_policy_would_change(
 def test_approvers_are_added_listed_tried_and_removed(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["approvers", "list"]) == 0
     assert "Nobody is registered" in told(capsys)
-    assert main(["approvers", "add", "U0THEO", "--tool", "query_*", "--until", "2099-01-01", "--note", "[on] call"]) == 0
+    assert (
+        main(["approvers", "add", "U0THEO", "--tool", "query_*", "--until", "2099-01-01", "--note", "[on] call"]) == 0
+    )
     assert main(["approvers", "add", "local:1000", "--tier", "high"]) == 0
     told(capsys)
     assert main(["approvers", "list", "--json"]) == 0
-    assert [(row["principal"], row["valid"]) for row in json.loads(told(capsys))] == [("U0THEO", True), ("local:1000", True)]
+    assert [(row["principal"], row["valid"]) for row in json.loads(told(capsys))] == [
+        ("U0THEO", True),
+        ("local:1000", True),
+    ]
     assert main(["approvers", "list"]) == 0
     for arguments, code in (
         (["U0THEO", "--tool", "query_sql"], 0),

@@ -109,7 +109,7 @@ def test_recipients_accounts_and_hosts_are_found_in_nested_arguments() -> None:
 
 def test_other_dialects_are_read_by_the_same_allowlist() -> None:
     deleted = sql_facts("WITH d AS (DELETE FROM public.o WHERE id = 1 RETURNING *) SELECT * FROM d", "shop", "postgres")
-    assert [f"{item.effect} {item.target}" for item in deleted.effects][0] == "delete db:shop/public.o".replace(
+    assert next(f"{item.effect} {item.target}" for item in deleted.effects) == "delete db:shop/public.o".replace(
         "public.", ""
     )
     for text in (
@@ -155,7 +155,7 @@ async def test_sql_that_takes_too_long_is_undecidable_and_holds_nothing_up(monke
 
 
 async def test_long_sql_is_read_beside_the_loop_and_then_at_once() -> None:
-    text = "SELECT " + ", ".join(f"a{number}" for number in range(400)) + " FROM t"
+    text = "SELECT " + ", ".join(f"a{number}" for number in range(400)) + " FROM t"  # noqa: S608  it is only read
     await prepare_sql(text, "shop")
     facts, statement = read_sql(text, "shop")
     assert facts.undecidable == ()

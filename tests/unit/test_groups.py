@@ -1,4 +1,4 @@
-"""User groups: believed for a minute, nobody when Slack does not answer, and the policy in force when a file is broken."""
+"""User groups: believed for a minute, nobody when Slack does not answer; and the policy when its file is broken."""
 
 from __future__ import annotations
 
@@ -80,8 +80,7 @@ async def test_a_group_that_changed_is_asked_again_at_once() -> None:
     assert groups.members("S1") == frozenset()
     async with asyncio.timeout(5):
         await slack.asked.wait()
-    while not groups.members("S1"):
-        await asyncio.sleep(0)
+    await groups.refresh(["S1"])
     keeping.cancel()
     assert groups.members("S1") == {"U2"}
 

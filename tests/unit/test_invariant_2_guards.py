@@ -80,7 +80,8 @@ async def test_the_projection_alone_stops_a_start_that_nobody_checked(store: Sto
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("digest", "0" * 64), ("epoch", 7), ("state", "denied"), ("start_before", 0.0), ("action", "a9")]
+    ("column", "value"), [("digest", "0" * 64), ("epoch", 7), ("state", "denied"), ("start_before", 0.0),
+     ("action", "a9")]
 )  # fmt: skip
 async def test_each_condition_on_the_yes_alone_stops_the_start(store: Store, column: str, value: object) -> None:
     run = await store.run()

@@ -45,7 +45,9 @@ def run_of(task: str, *more: ev.Event) -> RunState:
     return fold("r", (Stored(seq, 0.0, event) for seq, event in enumerate(events, 1)))
 
 
-def did(name: str, *, rows: int = 0, outcome: Outcome = Outcome.SUCCEEDED, output: str = "", **more: Any) -> list[ev.Event]:
+def did(
+    name: str, *, rows: int = 0, outcome: Outcome = Outcome.SUCCEEDED, output: str = "", **more: Any
+) -> list[ev.Event]:
     action = Action(id=name, step=0, turn=0, tool="t", arguments={}, digest="d", schema_hash="", call_id=name)
     proposed = [ev.ActionProposed(action=action), ev.ActionRated(action=name, tier=Tier.LOW, rows=rows, **more)]
     began = [ev.ActionStarted(action=name, digest="d", lease_token="l")]
@@ -93,7 +95,9 @@ async def test_what_the_operator_vouches_for_is_trusted_whoever_names_it() -> No
     found = await origins(Bodies(), "'*.harbour.coffee'").traced(run_of("Post it"), action, facts)
     assert found.provenance == {"api.harbour.coffee": "configuration"}
     allowed = facts.model_copy(update={"flags": (*facts.flags, "allowed_host")})
-    assert (await origins(Bodies()).traced(run_of("x"), action, allowed)).provenance["api.harbour.coffee"] == "configuration"
+    assert (await origins(Bodies()).traced(run_of("x"), action, allowed)).provenance[
+        "api.harbour.coffee"
+    ] == "configuration"
 
 
 async def test_a_follow_up_counts_as_a_persons_words_and_a_lost_body_as_nobodys() -> None:

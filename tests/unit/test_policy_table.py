@@ -83,7 +83,7 @@ def rule(when: str, more: str = "", tier: str = "medium", name: str = "mine") ->
         (rule("tool == 'query_sql' && facts.counts.rows > 5"), "odd: facts.counts.rows is not always there"),
         (rule("args.limit > 5"), "odd: args.limit is not always there"),
         (rule("tool == 'search' && channel != ''", "quorum = 3"), "odd: It needs 3 yeses, and names 2"),
-        (rule("tool == 'search' && channel != ''", "deciders = ['U1']\nescalate_to = ['U1']"), "odd: It escalates to those"),
+        (rule("tool == 'search' && channel != ''", "deciders = ['U1']\nescalate_to = ['U1']"), "odd: It escalates"),
     ],
 )  # fmt: skip
 def test_the_check_finds_what_its_author_cannot_have_meant(rules: str, said: str) -> None:
