@@ -28,7 +28,7 @@ _OTHERS: Final = frozenset({"perl", "ruby", "node", "nodejs", "deno", "bun", "ph
 _PYTHONS: Final = re.compile(r"^(?:python|pypy)[\d.]*$")
 #: Wrapper → its options that take a value, and those that take none; what follows is another command.
 _WRAPPERS: Final = {
-    "sudo": ("ugCpTrRDh", "nHSEbkKPABis"), "doas": ("uC", "ns"), "env": ("uCS", "i0v"), "nice": ("n", ""),
+    "sudo": ("ugCpTrRDh", "nHSEbkKPABis"), "doas": ("uC", "ns"), "env": ("uC", "i0v"), "nice": ("n", ""),
     "ionice": ("cnp", "t"), "nohup": ("", ""), "timeout": ("ks", "v"), "gtimeout": ("ks", "v"), "time": ("fo", "pvaq"),
     "chrt": ("", "bfior"), "setsid": ("", "cfw"), "stdbuf": ("ioe", ""), "command": ("", "pvV"), "builtin": ("", ""),
     "exec": ("a", "cl"), "watch": ("n", "bcdegtpx"), "strace": ("eopsPu", "fcqtTvy"), "ltrace": ("eopsu", "fcS"),
@@ -156,6 +156,8 @@ class _Reader:
             case "command":
                 self._command(node, "")
             case "declaration_command":
+                if any(re.match(r"-\w*n", _text(child)) for child in node.named_children):
+                    self.seen.why["It gives a variable another name."] = None
                 self._children(node)
             case "pipeline":
                 self._pipeline([child for child in node.children if child.is_named])
@@ -200,7 +202,7 @@ class _Reader:
             if body is None:
                 return UNKNOWN
             quoted = start is not None and _text(start)[:1] in {"'", '"', "\\"}
-            return _text(body) if quoted or not body.named_children else _expanded(body)
+            return _text(body) if quoted else _expanded(body)
         if part.type == "file_redirect" and any(_text(child) in {"<", "<>"} for child in part.children):
             return UNKNOWN
         return ""
@@ -245,14 +247,17 @@ class _Reader:
     def _printed(self, node: Node, fed: str) -> str:
         """What a command of a pipeline hands on, as far as that is plain."""
         words = self._words(node)
-        if words[:1] == ["cat"] and len(words) == 1 and fed:
+        if not words or UNKNOWN in words or words[0] in self._names:
+            return UNKNOWN
+        text = UNKNOWN
+        if words == ["cat"] and fed:
             return fed
-        if words[:1] == ["echo"] and UNKNOWN not in words:
-            return " ".join(word for word in words[1:] if word not in {"-n", "-e"})
-        if words[:1] == ["printf"] and len(words) > 1 and UNKNOWN not in words:
+        if words[0] == "echo":
+            text = " ".join(word for word in words[1:] if word not in {"-n", "-e"})
+        elif words[0] == "printf" and len(words) > 1:
             text = words[1] if len(words) == 2 else words[1].replace("%s", words[2], 1)  # noqa: PLR2004  format and one value
-            return UNKNOWN if "%" in text else text.replace("\\n", "\n")
-        return UNKNOWN
+            text = UNKNOWN if "%" in text else text.replace("\\n", "\n")
+        return UNKNOWN if "\\" in text else text  # shells differ in which escapes become new lines
 
     # -- words -----------------------------------------------------------------------------------------------------
 
@@ -398,9 +403,8 @@ class _Reader:
             rest = [*(UNKNOWN if "{}" in word else word for word in rest), UNKNOWN]
         if name == "command" and has_option(args, "vV"):
             return
-        if name in {"watch", "flock"} and len(rest) == 1 and " " in rest[0]:
-            self._text_commands(rest)
-            return
+        if name in {"watch", "parallel"}:  # they give all of their words to a shell as one text
+            self._text_commands([UNKNOWN if UNKNOWN in rest else " ".join(rest)])
         self._run(rest, fed, direct=name in {"time", "coproc"})
 
     def _skip_options(self, name: str, args: Sequence[str]) -> int:
@@ -557,11 +561,13 @@ def _text(node: Node) -> str:
 
 def _expanded(body: Node) -> str:
     kinds = {child.type for child in body.named_children}
-    return _text(body) if kinds <= {"heredoc_content"} else UNKNOWN
+    return _text(body) if kinds <= {"heredoc_content"} and "\\" not in _text(body) else UNKNOWN
 
 
 def _ansi(text: str) -> str:
-    """What $'…' stands for."""
+    """What $'…' stands for; `?` when it holds an escape that is not plain."""
+    if re.search(r"\\[^xu0-7ntr'\"\\]", text):
+        return UNKNOWN
     return re.sub(
         r"\\(?:x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{1,4})|([0-7]{1,3})|(.))",
         lambda m: chr(int(m[1], 16)) if m[1] else chr(int(m[2], 16)) if m[2] else chr(int(m[3], 8)) if m[3]

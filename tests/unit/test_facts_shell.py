@@ -134,6 +134,12 @@ def test_a_here_document_given_to_a_shell_is_read_as_its_commands() -> None:
         "sed '1e rm x' y",
         "vim -c ':!x'",
         "make",
+        "declare -n r=PATH; r=.; ls",
+        r"echo -e 'ls #\nrm x' | sh",
+        r"printf 'ls #\x0arm x' | sh",
+        r"bash -c $'ls #\cJrm x'",
+        "echo() { cat y; }; echo ls | sh",
+        "env -iS 'rm x'",
         "npm run x",
         'rm "$F"',
         "rm {a,b}",
@@ -254,3 +260,20 @@ def test_invariant_7_an_analyser_that_raises_is_undecidable(monkeypatch: pytest.
     monkeypatch.setattr("agent.facts.shell.Parser", explodes)
     assert shell_facts("ls").flags == ("unparseable",)
     assert shell_facts("ls").undecidable
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        r"echo -e 'ls #\nrm x' | sh",
+        r"echo 'ls #\nrm x' | dash",
+        r"printf 'ls #\x0arm x' | sh",
+        r"bash -c $'ls #\cJrm x'",
+        "bash <<E\nls \\$(rm x)\nE\n",
+        "watch ls ';rm x'",
+        "parallel ls ::: '; rm x'",
+    ],
+)
+def test_an_escape_that_shells_read_differently_hides_nothing(command: str) -> None:
+    facts = shell_facts(command)
+    assert facts.undecidable or "destructive" in facts.flags
