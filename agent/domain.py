@@ -216,11 +216,31 @@ class Reason(Value):
     text: str
 
 
+ReasonFor = Literal["approve", "deny"]
+
+
+class Terms(Value):
+    """How an action is asked: who may decide, how many must say yes, and by when."""
+
+    rules: tuple[str, ...] = ()
+    """The rules that set them; looked up again at the click, so that what they name then counts."""
+    deciders: tuple[tuple[str, ...], ...] = ()
+    """References as the rules write them; who is in each of them decides. Empty: the policy's approvers."""
+    quorum: int = 1
+    timeout_s: float = APPROVAL_TIMEOUT_S
+    escalate_to: tuple[str, ...] = ()
+    reason_for: tuple[ReasonFor, ...] = ()
+    """Votes that need a reason."""
+    self_approve: tuple[str, ...] = ()
+    """Globs of principals' keys."""
+
+
 class Risk(Value):
     """A rating with the rules that said so."""
 
     tier: Tier
     reasons: tuple[Reason, ...] = ()
+    terms: Terms = Terms()
 
 
 class Revision(Value):

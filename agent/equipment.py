@@ -73,3 +73,5 @@ class Equipment:
     """Whether this principal may still decide, looked up afresh."""
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     """How backoff waits; real seconds."""
+    still_entitled: Callable[[str, Sequence[str]], Awaitable[frozenset[str]]] | None = None
+    """Of an approval's voters, by their keys, those who may decide on it now; unset, the policy is asked."""

@@ -17,6 +17,7 @@ SecondKeyError
 │   ├── AlreadyDecided
 │   ├── NotEntitled
 │   ├── OwnRequest
+│   ├── ReasonRequired
 │   ├── NotClaimed
 │   ├── GrantRefused
 │   ├── StillPossible
@@ -166,6 +167,12 @@ class GrantRefused(DecisionError):
     """This cannot be allowed beforehand; please decide on each request."""
 
     code = "GRANT_REFUSED"
+
+
+class ReasonRequired(DecisionError):
+    """A reason is required: the policy wants one for this decision, so nothing was decided yet."""
+
+    code = "REASON_REQUIRED"
 
 
 class NotClaimed(DecisionError):

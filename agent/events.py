@@ -19,6 +19,7 @@ from agent.domain import (
     Plan,
     Principal,
     Reason,
+    ReasonFor,
     RunStatus,
     Task,
     Tier,
@@ -174,6 +175,12 @@ class ActionRated(Value):
     policy_version: str = ""
     grant: str = ""
     """Id of the grant that covers it, so that nobody is asked; looked at again when it starts."""
+    rows: int = 0
+    """Rows that it would change, as far as that is known; summed over the run."""
+    files: int = 0
+    amount: int = 0
+    """Money that it names, micro-units."""
+    irreversible: bool = False
 
     @property
     def goes(self) -> bool:
@@ -232,6 +239,12 @@ class ApprovalRequested(Value):
     quorum: int = 1
     because: str = ""
     """Why it is asked again, when it is."""
+    rules: tuple[str, ...] = ()
+    """The rules that set who decides and how; at the click they are looked up again."""
+    escalate_to: tuple[str, ...] = ()
+    """Principal keys of who may decide as well once half of the time is over."""
+    reason_for: tuple[ReasonFor, ...] = ()
+    """Votes that need a reason."""
 
 
 class ApprovalDelivered(Value):
@@ -250,6 +263,8 @@ class ApprovalReminded(Value):
     approval: str
     at: float
     escalated: bool = False
+    deciders: tuple[str, ...] = ()
+    """Principal keys of who may decide from here on as well."""
 
 
 class VoteCast(Value):
@@ -260,6 +275,7 @@ class VoteCast(Value):
     principal: Principal
     vote: Literal["approve", "deny"]
     at: float
+    reason: str = ""
 
 
 class ApprovalDecided(Value):

@@ -23,7 +23,7 @@ from agent.ports import Fact, Intention
 from agent.proposing import SUMMARY_CHARACTERS, Proposer, refusal, worker_of
 from agent.rating import Rater, Rating, put_blob
 from agent.recording import Ended
-from agent.state import ActionState, RunState
+from agent.state import ActionState, Approval, RunState
 from agent.supervisor import StartAction
 from agent.tools.base import Preview, Tool, ToolResult
 
@@ -37,7 +37,7 @@ class Executor:
         self._kit, self._proposer, self._rater = equipment, proposer, rater
         self._granter = Granter(equipment)
 
-    async def start(self, box: Box, move: StartAction) -> Ended | None:
+    async def start(self, box: Box, move: StartAction) -> Ended | None:  # noqa: PLR0911  # each check that fails ends it
         """Check everything again, commit the start, run the tool; what came of it is for the caller to `record`.
 
         None when it was not started.
@@ -52,8 +52,11 @@ class Executor:
         granted = await self._yes(state, item, rating)
         has_yes = approval is not None or granted is not None
         lapsed = approval is not None and self._kit.clock.now() >= approval.start_before
-        gone = approval is not None and not self._may_still_decide(state, approval.by)
+        gone = approval is not None and not await self._may_still_decide(state, approval)
         moved = bool(item.grant) and granted is None and approval is None
+        state = box.state
+        if state.actions[move.action].phase != item.phase:
+            return None  # decided otherwise while people were looked up
         if lapsed or gone or moved or not may_start(item.tier, rating.verdict, has_yes=has_yes):
             because = "The yes lapsed before it could start." if lapsed else "Its risk is higher than it was."
             because = "Who said yes may not decide any more." if gone else because
@@ -110,14 +113,21 @@ class Executor:
         """The yes of the grant under which it was rated, if any."""
         if not item.grant or item.phase != "allowed":
             return None
-        asked = self._rater.approval(state, item, f"grant:{item.grant}")
+        asked = self._rater.approval(state, item, rating.verdict.risk, f"grant:{item.grant}")
         return await self._granter.yes(state, item, rating.verdict, rating.facts, asked)
 
-    def _may_still_decide(self, state: RunState, by: str) -> bool:
-        """Whether the policy still names who said yes (DESIGN.md §3.7); a terminal's own yes names nobody."""
+    async def _may_still_decide(self, state: RunState, approval: Approval) -> bool:
+        """Whether enough of those who said yes may still decide (DESIGN.md §3.7); a terminal's own yes names nobody."""
         assert state.task is not None  # noqa: S101  # a run without a task is no state
         own = state.task.principal
-        return by in self._kit.policy().deciders(own.team) or (own.kind == "local" and by == own.key)
+        voters = tuple(dict.fromkeys((*approval.yes, approval.by)))
+        if self._kit.still_entitled is not None:
+            left = await self._kit.still_entitled(approval.id, voters)
+        else:
+            left = frozenset(self._kit.policy().deciders(own.team)) & set(voters)
+        if own.kind == "local" and own.key in voters:
+            left |= {own.key}
+        return len(left & set(voters)) >= max(1, min(approval.quorum, len(voters)))
 
     async def _ask_again(self, box: Box, item: ActionState, rating: Rating, because: str) -> None:
         withdrawn: list[ev.Event] = []
@@ -131,6 +141,9 @@ class Executor:
             if box.state.open_takeover is not None:
                 return
             events, blobs = self._rater.outcome_of_rating(box.state, item, rating, because, by_grant=False)
+            # A takeover withdraws whatever has a yes, this one too; it is withdrawn once, with its own reason.
+            decided = {event.approval for event in withdrawn if isinstance(event, ev.ApprovalDecided)}
+            events = [e for e in events if not (isinstance(e, ev.ApprovalDecided) and e.approval in decided)]
             await box.commit([*withdrawn, *events], Intention(epoch=box.state.epoch), blobs)
 
     async def _shown(self, item: ActionState) -> Preview:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from agent.domain import Effect, Intent, Reason, Risk, Tier
+from agent.denials import denied_by
+from agent.domain import Intent, Reason, Risk, Tier
 from agent.errors import DeniedIntent
 from agent.state import RunState
 
@@ -28,16 +29,16 @@ def decide(
 ) -> Verdict:
     """What may happen with an action of this rating in this run; one that a person `edited` is never just let go."""
     denied = state.denied_intents()
-    hit = next((item for item in intents if item in denied and item.effect is not Effect.READ), None)
+    hit = denied_by(intents, denied) if denied else None
     if hit is not None:
         why = f"To {hit.effect.value} {hit.target} was denied or expired in this run; people may ask again."
         return Verdict("refuse", risk, DeniedIntent.code, why)
     if denied and undecidable and risk.tier is Tier.LOW:
         said = Reason(rule="after_denial", text="Something was denied in this run, and what this does cannot be told.")
-        risk = Risk(tier=Tier.MEDIUM, reasons=(*risk.reasons, said))
+        risk = risk.model_copy(update={"tier": Tier.MEDIUM, "reasons": (*risk.reasons, said)})
     if edited and risk.tier is Tier.LOW:
         said = Reason(rule="edited", text="A person changed it, so somebody else must see what became of it.")
-        risk = Risk(tier=Tier.MEDIUM, reasons=(*risk.reasons, said))
+        risk = risk.model_copy(update={"tier": Tier.MEDIUM, "reasons": (*risk.reasons, said)})
     match risk.tier:
         case Tier.LOW:
             return Verdict("go", risk)

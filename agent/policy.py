@@ -4,67 +4,40 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import cel
-from pydantic import Field, ValidationError
 
-from agent.domain import APPROVAL_TIMEOUT_S, Principal, Reason, Risk, Tier, Value
+from agent.chain import Chain
+from agent.domain import Principal, Reason, Risk, Terms, Tier
 from agent.errors import ConfigurationError
 from agent.facts.model import Facts
+from agent.policy_text import (
+    Limits,
+    Mode,
+    People,
+    PolicyText,
+    Rule,
+    RuleText,
+    compile_rules,
+    parse,
+    shipped_text,
+    text_of,
+    unless_ours,
+)
+from agent.terms import Directory, Nobody, Scope, groups_in, in_all, may_approve_own, resolve, terms_of
 
-Mode = Literal["enforce", "observe"]
-_VARIABLES = frozenset({"tool", "args", "facts", "principal", "mode", "limits"})
+__all__ = ["Limits", "Mode", "People", "Policy", "PolicyText", "RuleText", "load_policy"]
+
 #: What these flags say can be lowered by no rule.
-_NEVER_LOWERED = frozenset({"unparseable", "too_large", "seed_pattern", "multi_statement", "sandbox_missing"})
-
-
-class People(Value):
-    """Who decides and who administers: Slack user ids of the home team, or whole keys such as `local:1000`."""
-
-    approvers: tuple[str, ...] = ()
-    admins: tuple[str, ...] = ()
-
-
-class Limits(Value):
-    """Figures that rules and gate refer to."""
-
-    max_files: int = Field(default=50, ge=1)
-    approval_timeout_s: float = Field(default=APPROVAL_TIMEOUT_S, gt=0, le=7_200)
-    quorum: int = Field(default=1, ge=1, le=10)
-
-
-class RuleText(Value):
-    """One rule as it is written."""
-
-    name: str = Field(min_length=1, max_length=60)
-    when: str = Field(min_length=1, max_length=2_000)
-    tier: Tier
-    say: str = Field(min_length=1, max_length=300)
-    lower: bool = False
-    scope: str = Field(default="", max_length=300)
-    """A glob; a lowering rule counts only when every target of the call is in it, such as `db:shop/carts`."""
-
-
-class PolicyText(Value):
-    """A policy file as it is written."""
-
-    version: Literal[1]
-    mode: Mode = "enforce"
-    people: People = People()
-    limits: Limits = Limits()
-    rule: tuple[RuleText, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    text: RuleText
-    program: cel.Program
+_NEVER_LOWERED = frozenset(
+    {"unparseable", "too_large", "too_slow", "seed_pattern", "multi_statement", "sandbox_missing"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +48,10 @@ class Policy:
     mode: Mode
     people: People
     limits: Limits
-    shipped: tuple[_Rule, ...]
-    own: tuple[_Rule, ...] = ()
+    shipped: tuple[Rule, ...]
+    own: tuple[Rule, ...] = ()
+    directory: Directory = field(default_factory=Nobody, compare=False)
+    """Who belongs to user groups and the registry now."""
 
     def rate(
         self,
@@ -86,47 +61,96 @@ class Policy:
         principal: Principal,
         *,
         read_only: bool,
+        channel: str = "",
+        at: float = 0.0,
+        chain: Chain | None = None,
     ) -> Risk:
-        """Rate one call; never raises. `read_only` is the tool's own word, for `observe`."""
+        """Rate one call; never raises. `read_only` is the tool's own word, for `observe`; `at` is business time."""
+        strictest = self.terms(())
         try:
-            context = self._context(tool_name, args, facts, principal)
+            context = self._context(tool_name, args, facts, principal, channel=channel, at=at, chain=chain or Chain())
         except BaseException as error:  # noqa: BLE001 - the rule engine's panics are no Exception
-            _unless_ours(error)
-            return Risk(tier=Tier.HIGH, reasons=(_policy_error("the call"),))
+            unless_ours(error)
+            return Risk(tier=Tier.HIGH, reasons=(_policy_error("the call"),), terms=strictest)
         failed: list[Reason] = []
-        known = _matching(self.shipped, context, failed)
+        shipped = _matching(self.shipped, context, failed)
         raising = _matching([rule for rule in self.own if not rule.text.lower], context, failed)
         lowering = _matching([rule for rule in self.own if rule.text.lower], context, failed)
+        hits = [*shipped, *raising]
+        terms = self.terms([rule.text for rule in hits])
         if failed:
-            return Risk(tier=Tier.HIGH, reasons=tuple(failed))
-        if not known:
-            say = f"No rule knows the tool {tool_name[:60]}."
-            return Risk(tier=Tier.HIGH, reasons=(Reason(rule="unknown_tool", text=say),))
-        hits = [*known, *raising]
-        tier = max((rule.text.tier for rule in hits), key=lambda one: one.rank)
-        reasons = [Reason(rule=rule.text.name, text=rule.text.say) for rule in hits if rule.text.tier is tier]
-        lowered = [rule for rule in lowering if rule.text.tier.rank < tier.rank and _in_scope(rule.text.scope, facts)]
+            return Risk(tier=Tier.HIGH, reasons=tuple(failed), terms=terms)
+        # A rule that looks at no tool would know every tool, also the one that nobody has heard of.
+        if not any("tool" in rule.reads for rule in shipped):
+            say = Reason(rule="unknown_tool", text=f"No rule knows the tool {tool_name[:60]}.")
+            high = [Reason(rule=rule.text.name, text=rule.text.say) for rule in hits if rule.text.tier is Tier.HIGH]
+            return Risk(tier=Tier.HIGH, reasons=(say, *high), terms=terms)
+        tier, reasons = _highest(hits)
+        floor = max((rule.text.tier.rank for rule in hits if "chain" in rule.reads), default=0)
+        fitting = [rule for rule in lowering if _in_scope(rule.text.scope, facts)]
+        lowered = [rule for rule in fitting if floor <= rule.text.tier.rank < tier.rank]
         if lowered and not facts.undecidable and not _NEVER_LOWERED & set(facts.flags):
             best = min(lowered, key=lambda rule: rule.text.tier.rank)
             tier = best.text.tier
             reasons = [Reason(rule=best.text.name, text=best.text.say)]
+            terms = self.terms([*(rule.text for rule in hits), best.text])
         if tier is Tier.LOW and facts.undecidable:
             tier = Tier.MEDIUM
             reasons = [Reason(rule="undecidable", text=why) for why in facts.undecidable[:5]]
         if tier is Tier.LOW and self.mode == "observe" and not _only_reads(facts, read_only=read_only):
             tier = Tier.MEDIUM
             reasons = [Reason(rule="observe", text="In observe mode everything but reads is asked.")]
-        return Risk(tier=tier, reasons=tuple(reasons))
+        return Risk(tier=tier, reasons=tuple(reasons), terms=terms)
 
-    def deciders(self, team: str) -> tuple[str, ...]:
-        """The principal keys that may decide, in the order of the file; empty when the policy names nobody."""
-        return _keys(self.people.approvers, team)
+    def terms(self, rules: Iterable[RuleText]) -> Terms:
+        """How an action is asked for which these rules matched."""
+        return terms_of(rules, self.people, self.limits)
+
+    def terms_named(self, names: Sequence[str]) -> Terms:
+        """The terms that the rules of these names set now; a rule that is gone sets none."""
+        return self.terms([rule.text for rule in (*self.shipped, *self.own) if rule.text.name in names])
+
+    def deciders(self, team: str, terms: Terms | None = None, scope: Scope | None = None) -> tuple[str, ...]:
+        """The principal keys that may decide now, in the order of the file; empty when the policy names nobody."""
+        sets = terms.deciders if terms is not None and terms.deciders else ((*self.people.approvers, "registered"),)
+        return in_all(sets, lambda one: resolve(one, self.people, team, self.directory, scope))
+
+    def next_deciders(self, team: str, terms: Terms, scope: Scope | None = None) -> tuple[str, ...]:
+        """Who may decide as well once an approval is escalated."""
+        return resolve(terms.escalate_to, self.people, team, self.directory, scope)
+
+    def everybody(self, team: str) -> frozenset[str]:
+        """Everybody who may decide on anything."""
+        rules = [rule.text for rule in (*self.shipped, *self.own)]
+        named = [*self.people.approvers, "registered"]
+        named += [one for rule in rules for one in (*rule.deciders, *rule.escalate_to)]
+        return frozenset(resolve(named, self.people, team, self.directory))
+
+    def may_approve_own(self, principal: Principal, names: Sequence[str] = ()) -> bool:
+        """Whether these rules let somebody say yes to their own medium action."""
+        return may_approve_own(principal.key, self.terms_named(names).self_approve)
 
     def admins(self, team: str) -> tuple[str, ...]:
         """The principal keys that may administer."""
-        return _keys(self.people.admins, team)
+        return resolve(self.people.admins, self.people, team, self.directory)
 
-    def _context(self, tool: str, args: Mapping[str, Any], facts: Facts, principal: Principal) -> cel.Context:
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Slack user groups that it names."""
+        return groups_in(self.people, (rule.text for rule in (*self.shipped, *self.own)))
+
+    def _context(
+        self,
+        tool: str,
+        args: Mapping[str, Any],
+        facts: Facts,
+        principal: Principal,
+        *,
+        channel: str,
+        at: float,
+        chain: Chain,
+    ) -> cel.Context:
+        now = datetime.fromtimestamp(at, tz=ZoneInfo(self.limits.time_zone))
         return cel.Context(
             {
                 "tool": tool,
@@ -143,7 +167,19 @@ class Policy:
                     "max_files": self.limits.max_files,
                     "approval_timeout_s": self.limits.approval_timeout_s,
                     "quorum": self.limits.quorum,
+                    "run_rows": self.limits.run_rows,
+                    "run_irreversible": self.limits.run_irreversible,
+                    "run_spend": int(self.limits.run_spend * 1_000_000),
+                    "run_denials": self.limits.run_denials,
                 },
+                "channel": channel,
+                "time": {
+                    "hour": now.hour,
+                    "minute": now.minute,
+                    "weekday": now.isoweekday(),
+                    "date": f"{now:%Y-%m-%d}",
+                },
+                "chain": chain.as_rule_input(),
             }
         )
 
@@ -153,97 +189,29 @@ def load_policy(source: str | Path | None = None) -> Policy:
 
     People, limits and mode are the own policy's when there is one.
     """
-    shipped_text = resources.files("agent").joinpath("policy.toml").read_text(encoding="utf-8")
-    shipped = _parse(shipped_text, "the shipped policy")
-    shipped_rules = _compile(shipped, "the shipped policy")
+    first = shipped_text()
+    shipped = parse(first, "the shipped policy")
+    shipped_rules = compile_rules(shipped, "the shipped policy")
     if source is None:
-        return Policy(_version(shipped_text), shipped.mode, shipped.people, shipped.limits, shipped_rules)
+        return Policy(_version(first), shipped.mode, shipped.people, shipped.limits, shipped_rules)
     where = f"the policy {source.name}" if isinstance(source, Path) else "the policy"
-    text = _text(source, where)
-    own = _parse(text, where)
+    text = text_of(source, where)
+    own = parse(text, where)
     names = [rule.name for rule in own.rule]
     for name in names:
         if names.count(name) > 1 or any(rule.name == name for rule in shipped.rule):
             raise ConfigurationError(f"In {where} the rule name {name!r} is taken.", fix="Give the rule another name.")
-    return Policy(_version(shipped_text, text), own.mode, own.people, own.limits, shipped_rules, _compile(own, where))
+    return Policy(_version(first, text), own.mode, own.people, own.limits, shipped_rules, compile_rules(own, where))
 
 
-def _text(source: str | Path, where: str) -> str:
-    if isinstance(source, str):
-        return source
-    try:
-        return source.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{where.capitalize()} cannot be read.", fix=f"Put a policy at {source}.") from error
-
-
-def _parse(text: str, where: str) -> PolicyText:
-    try:
-        return PolicyText.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{where.capitalize()} is not TOML: {error}.", fix="Mend that line.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = _place(first["loc"], text)
-        raise ConfigurationError(
-            f"{where.capitalize()} is not valid at {place}: {first['msg']}.", fix=f"Mend {place}."
-        ) from error
-
-
-def _place(location: Sequence[int | str], text: str) -> str:
-    """Where in the file, with a rule named by its name."""
-    words = [str(part) for part in location]
-    match list(location):
-        case ["rule", int(number), *rest]:
-            written: Any = tomllib.loads(text).get("rule", [])[number]
-            name: Any = written.get("name", number + 1) if isinstance(written, dict) else number + 1  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - TOML as it was written
-            return f"rule {name!r}" + (f", {rest[0]}" if rest else "")
-        case _:
-            return ".".join(words) or "its top"
-
-
-def _compile(policy: PolicyText, where: str) -> tuple[_Rule, ...]:
-    rules: list[_Rule] = []
-    for rule in policy.rule:
-        if rule.lower != bool(rule.scope):
-            raise ConfigurationError(
-                f"In {where} the rule {rule.name!r} has only one of `lower` and `scope`.",
-                fix="A rule that lowers names its scope, such as scope = 'db:shop/carts'; no other rule has one.",
-            )
-        try:
-            program = cel.compile(rule.when)
-            strange = set(program.variables()) - _VARIABLES - _bound(rule.when)
-        except BaseException as error:
-            _unless_ours(error)
-            raise ConfigurationError(
-                f"In {where} the condition of rule {rule.name!r} is not CEL: {error}."[:500], fix="Mend its `when`."
-            ) from error
-        if strange:
-            raise ConfigurationError(
-                f"In {where} the condition of rule {rule.name!r} names {', '.join(sorted(strange))}, which is unknown.",
-                fix=f"Known are {', '.join(sorted(_VARIABLES))}.",
-            )
-        rules.append(_Rule(rule, program))
-    return tuple(rules)
-
-
-def _bound(expression: str) -> set[str]:
-    """Names bound by a macro such as `exists(f, …)`."""
-    found: set[str] = set()
-    for macro in ("exists_one(", "exists(", "all(", "map(", "filter("):
-        for piece in expression.split(f".{macro}")[1:]:
-            found.add(piece.partition(",")[0].strip())
-    return found
-
-
-def _matching(rules: Sequence[_Rule], context: cel.Context, failed: list[Reason]) -> list[_Rule]:
+def _matching(rules: Sequence[Rule], context: cel.Context, failed: list[Reason]) -> list[Rule]:
     """The rules that say exactly True; whatever else than True or False goes to `failed`."""
-    hits: list[_Rule] = []
+    hits: list[Rule] = []
     for rule in rules:
         try:
             answer = rule.program.execute(context)
         except BaseException as error:  # noqa: BLE001 - the rule engine's panics are no Exception
-            _unless_ours(error)
+            unless_ours(error)
             answer = None
         if answer is True:
             hits.append(rule)
@@ -252,10 +220,9 @@ def _matching(rules: Sequence[_Rule], context: cel.Context, failed: list[Reason]
     return hits
 
 
-def _unless_ours(error: BaseException) -> None:
-    """Let through what stops the process."""
-    if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
-        raise error
+def _highest(hits: Sequence[Rule]) -> tuple[Tier, list[Reason]]:
+    tier = max((rule.text.tier for rule in hits), key=lambda one: one.rank)
+    return tier, [Reason(rule=rule.text.name, text=rule.text.say) for rule in hits if rule.text.tier is tier]
 
 
 def _policy_error(what: str) -> Reason:
@@ -268,14 +235,6 @@ def _in_scope(scope: str, facts: Facts) -> bool:
 
 def _only_reads(facts: Facts, *, read_only: bool) -> bool:
     return read_only or (bool(facts.effects) and all(item.effect.value == "read" for item in facts.effects))
-
-
-def _keys(people: Sequence[str], team: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(_key(person, team) for person in people))
-
-
-def _key(person: str, team: str) -> str:
-    return person if ":" in person else Principal(team=team, user=person).key
 
 
 def _version(*texts: str) -> str:

@@ -6,16 +6,19 @@ import asyncio
 from dataclasses import dataclass
 
 from agent import events as ev
-from agent.domain import TAKEOVER_LIMIT_S, ApprovalState, Outcome, Principal, Reason, Risk, Tier, content_hash
+from agent.chain import chain_of
+from agent.domain import TAKEOVER_LIMIT_S, ApprovalState, Outcome, Principal, Reason, Risk, Terms, Tier, content_hash
 from agent.equipment import Box, Equipment
 from agent.errors import SandboxUnavailable
 from agent.facts.model import Facts
 from agent.gate import Verdict, decide
 from agent.granting import Granter, reason_of
+from agent.origins import Origins
 from agent.ports import Intention
 from agent.proposing import SUMMARY_CHARACTERS, refusal, worker_of
 from agent.state import ActionState, RunState
 from agent.supervisor import RateAction
+from agent.terms import Scope
 from agent.tools.base import Preview
 
 
@@ -35,6 +38,7 @@ class Rater:
     def __init__(self, equipment: Equipment) -> None:
         self._kit = equipment
         self._granter = Granter(equipment)
+        self._origins = Origins(equipment)
 
     async def rate(self, box: Box, move: RateAction) -> None:
         """Read facts, rate, and let the gate say what comes next."""
@@ -50,7 +54,7 @@ class Rater:
     async def rating(self, state: RunState, item: ActionState) -> Rating:
         """Facts, preview and verdict of an action as things are now; whatever goes wrong raises the risk."""
         action = item.action
-        policy, context = self._kit.policy(), self._kit.context(state)
+        context = self._kit.context(state)
         facts, preview, headline = Facts(undecidable=("The tool is not known.",)), Preview(), f"Call {action.tool}"
         read_only = False
         try:
@@ -61,6 +65,7 @@ class Rater:
                 return Rating(refusal, facts, preview, headline)
             arguments = tool.parse(action.arguments)
             facts = await tool.facts(arguments, context)
+            facts = await self._origins.traced(state, item.action, facts)
             headline = tool.headline(arguments, preview)
             preview = await tool.preview(arguments, context)
             headline = tool.headline(arguments, preview)
@@ -69,14 +74,30 @@ class Rater:
         except BaseException as error:  # noqa: BLE001  # invariant 7: anything at all; a panic in Rust is no Exception
             said = f"It could not be analysed ({type(error).__name__})."
             facts = facts.model_copy(update={"undecidable": (*facts.undecidable, said)})
-            risk = policy.rate(action.tool, action.arguments, facts, self._requester(state), read_only=False)
+            risk = self._risk(state, item, facts, read_only=False)
             if risk.tier is not Tier.HIGH:
-                risk = Risk(tier=Tier.HIGH, reasons=(*risk.reasons, Reason(rule="analyser_failed", text=said)))
+                reasons = (*risk.reasons, Reason(rule="analyser_failed", text=said))
+                risk = risk.model_copy(update={"tier": Tier.HIGH, "reasons": reasons})
         else:
-            risk = policy.rate(action.tool, action.arguments, facts, self._requester(state), read_only=read_only)
+            risk = self._risk(state, item, facts, read_only=read_only)
         edited = action.revision is not None and action.revision.cause == "edit"
         verdict = decide(state, risk, facts.effects, undecidable=bool(facts.undecidable), edited=edited)
         return Rating(verdict, facts, preview, headline)
+
+    def _risk(self, state: RunState, item: ActionState, facts: Facts, *, read_only: bool) -> Risk:
+        return self._kit.policy().rate(
+            item.action.tool,
+            item.action.arguments,
+            facts,
+            self._requester(state),
+            read_only=read_only,
+            channel=self._channel(state),
+            at=self._kit.clock.now(),
+            chain=chain_of(state, item.action.id, facts),
+        )
+
+    def _channel(self, state: RunState) -> str:
+        return state.task.place.channel if state.task is not None else ""
 
     def _requester(self, state: RunState) -> Principal:
         assert state.task is not None  # noqa: S101  # a run without a task is no state
@@ -98,6 +119,10 @@ class Rater:
             facts_blob=put_blob(blobs, rating.facts.model_dump_json()),
             preview_blob=put_blob(blobs, rating.preview.model_dump_json()) if rating.preview.kind != "none" else "",
             policy_version=policy.version,
+            rows=rating.facts.counts.get("rows", 0),
+            files=rating.facts.counts.get("files", 0),
+            amount=rating.facts.amount,
+            irreversible=rating.facts.reversibility == "irreversible",
         )
         match verdict.door:
             case "go":
@@ -105,33 +130,42 @@ class Rater:
             case "refuse":
                 return [rated, refusal(item.action.id, verdict.code, verdict.why)], blobs
             case "ask":
-                asked = self.approval(state, item, because)
+                asked = self.approval(state, item, verdict.risk, because)
                 grant = self._granter.find(state, item, verdict, rating.facts, asked) if by_grant else None
                 if grant is not None:
                     reasons = (*rated.reasons, reason_of(grant))
                     return [rated.model_copy(update={"grant": grant.id, "reasons": reasons})], blobs
                 return [rated, asked], blobs
             case "person":
-                opened = self._takeover(state, item, "high")
+                opened = self._takeover(state, item, "high", verdict.risk.terms)
                 return [*self.withdrawals(state, "A person was asked to take over."), rated, opened], blobs
 
-    def approval(self, state: RunState, item: ActionState, because: str) -> ev.ApprovalRequested:
+    def approval(self, state: RunState, item: ActionState, risk: Risk, because: str) -> ev.ApprovalRequested:
         """The request for a yes that the policy wants for this action."""
-        policy, now = self._kit.policy(), self._kit.clock.now()
+        policy, now, terms = self._kit.policy(), self._kit.clock.now(), risk.terms
+        team, scope = self._team(state), self._scope(state, item, risk.tier)
         return ev.ApprovalRequested(
             approval=self._kit.ids.new("p"),
             action=item.action.id,
             digest=item.action.digest,
             epoch=state.epoch,
             created_at=now,
-            expires_at=now + policy.limits.approval_timeout_s,
-            timeout_s=policy.limits.approval_timeout_s,
-            deciders=policy.deciders(self._team(state)),
-            quorum=policy.limits.quorum,
+            expires_at=now + terms.timeout_s,
+            timeout_s=terms.timeout_s,
+            deciders=policy.deciders(team, terms, scope),
+            quorum=terms.quorum,
             because=because,
+            rules=terms.rules,
+            escalate_to=policy.next_deciders(team, terms, scope),
+            reason_for=terms.reason_for,
         )
 
-    def _takeover(self, state: RunState, item: ActionState, cause: str) -> ev.TakeoverOpened:
+    def _scope(self, state: RunState, item: ActionState, tier: Tier) -> Scope:
+        return Scope(tool=item.action.tool, channel=self._channel(state), tier=tier.value)
+
+    def _takeover(
+        self, state: RunState, item: ActionState, cause: str, terms: Terms | None = None
+    ) -> ev.TakeoverOpened:
         now = self._kit.clock.now()
         return ev.TakeoverOpened(
             takeover=self._kit.ids.new("takeover"),
@@ -140,7 +174,7 @@ class Rater:
             cause="high" if cause == "high" else "unknown",
             opened_at=now,
             give_up_at=now + TAKEOVER_LIMIT_S,
-            deciders=self._kit.policy().deciders(self._team(state)),
+            deciders=self._kit.policy().deciders(self._team(state), terms, self._scope(state, item, Tier.HIGH)),
         )
 
     def _team(self, state: RunState) -> str:

@@ -74,6 +74,10 @@ class ActionState:
     """What people said of it: a reason for a denial, an instruction at a hand-back."""
     again: bool = False
     """A person found that it did not happen, and wants the same call proposed anew."""
+    rows: int = 0
+    files: int = 0
+    amount: int = 0
+    irreversible: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,9 @@ class Approval:
     reason_open: bool = False
     """Denied, and the run still waits for an optional reason."""
     start_before: float = 0.0
+    quorum: int = 1
+    yes: tuple[str, ...] = ()
+    """Principal keys of who said yes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +400,10 @@ def _action(
                     undecidable=event.undecidable,
                     headline=event.headline,
                     preview_blob=event.preview_blob,
+                    rows=event.rows,
+                    files=event.files,
+                    amount=event.amount,
+                    irreversible=event.irreversible,
                 ),
             )
         case ev.ActionStarted():
@@ -436,6 +447,7 @@ def _approval(
             digest=event.digest,
             epoch=event.epoch,
             expires_at=event.expires_at,
+            quorum=event.quorum,
         )
         item = _with(
             _get(state.actions, event.action), phase="asked", approval=event.approval, outcome=None, feedback=""
@@ -446,8 +458,11 @@ def _approval(
     match event:
         case ev.ApprovalDelivered():
             approval = _with(approval, expires_at=event.expires_at)
-        case ev.ApprovalReminded() | ev.VoteCast():
-            pass  # a vote alone changes nothing; the decision follows at quorum
+        case ev.ApprovalReminded():
+            pass
+        case ev.VoteCast():  # a vote alone changes nothing; the decision follows at quorum
+            others = tuple(key for key in approval.yes if key != event.principal.key)
+            approval = _with(approval, yes=(*others, event.principal.key) if event.vote == "approve" else others)
         case ev.ApprovalDecided():
             withdraws_a_yes = approval.state is ApprovalState.APPROVED and event.state is ApprovalState.WITHDRAWN
             if approval.state is not ApprovalState.PENDING and not withdraws_a_yes:

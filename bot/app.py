@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 
@@ -14,11 +14,11 @@ from slack_bolt.app.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
 from agent.clock import RandomIds, SystemClock
-from agent.domain import Principal, Tier
+from agent.domain import Principal
 from agent.equipment import Equipment
-from agent.errors import ConfigurationError, ModelError
+from agent.errors import ConfigurationError, ModelError, SecondKeyError
 from agent.model import WireModel, chain_from
-from agent.policy import People, Policy, load_policy
+from agent.policy import Policy, load_policy
 from agent.ports import ChatModel, Clock
 from agent.resilience import Breakers
 from agent.revising import Reviser
@@ -40,15 +40,18 @@ from bot.channels import Channels, find_channels
 from bot.checks import check_tokens, known_secrets, prepare_folders
 from bot.config import Settings
 from bot.deadlines import Deadlines
+from bot.deciders import PolicyEntitlement, Roster, Voters
 from bot.delivery import Delivery
 from bot.entries import keep_entries
 from bot.fetching import Fetching
+from bot.groups import UserGroups
 from bot.identity import Identity, NotVerified
 from bot.keeper import Keeper
 from bot.link import Installation, SocketLink, preflight
 from bot.listeners import home, register, replies, takeover_talk
 from bot.listeners.services import Services
 from bot.observability import Metrics, configure_tracing
+from bot.policies import Policies
 from bot.posting import Poster
 from bot.sessions import Sessions
 from bot.streams import Streams
@@ -62,33 +65,16 @@ from storage.inbox import Inbox
 from storage.journal import SqliteJournal
 from storage.lease import Lease
 from storage.outbox import Outbox
+from storage.policies import note_policy
 from storage.queries import Queries
 from storage.quotas import Quotas
 from storage.retention import Retention
-from storage.rows import ApprovalRow, TakeoverRow
+from storage.rows import ApprovalRow
 from storage.signer import Signer
 
 GRACE_S = 5.0
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyEntitlement:
-    """Who may decide, by the policy and by what Slack says of the person now."""
-
-    policy: Policy
-    identity: Identity
-
-    def may_decide(self, principal: Principal, subject: ApprovalRow | TakeoverRow) -> bool:
-        """Whether the policy names this person, and Slack knows them as a full member."""
-        del subject
-        return self.identity.may_decide(principal)
-
-    def self_approval_allowed(self, principal: Principal, tool: str, tier: Tier) -> bool:
-        """Only for medium actions asked from a terminal (invariant 5)."""
-        del tool
-        return principal.kind == "local" and tier is Tier.MEDIUM
 
 
 @dataclass(slots=True)
@@ -109,6 +95,8 @@ class App:
     services: Services | None = None
     reviser: Reviser | None = None
     wire: WireModel | None = None
+    policies: Policies | None = None
+    groups: UserGroups | None = None
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
     @property
@@ -171,6 +159,18 @@ class App:
         await self.web.stop()
         await self.db.close()
 
+    def reload_policy(self) -> None:
+        """Read the policy again; a broken one changes nothing but what `warnings` say."""
+        if self.policies is not None and self.policies.reload() and self.groups is not None:
+            self.groups.changed()
+
+    def warnings(self) -> dict[str, str]:
+        """What an operator should mend although everything works."""
+        return {
+            "policy": self.policies.problem if self.policies is not None else "",
+            "user_groups": self.groups.problem if self.groups is not None else "",
+        }
+
     def problems(self) -> dict[str, str]:
         """Each part and what is wrong with it; empty texts when all is well."""
         return {
@@ -216,6 +216,10 @@ class _Builder:
         self.known = known_secrets(settings, environment)
         self.app: App | None = None
         self.identity: Identity | None = None
+        self.groups: UserGroups
+        self.roster: Roster
+        self.voters: Voters
+        self.can_ask = asyncio.Event()
 
     def redact(self, text: str) -> str:
         return redact(text, self.known)
@@ -223,22 +227,27 @@ class _Builder:
     async def build(self, stop: asyncio.Event) -> App | None:
         settings = self.settings
         check_tokens(settings, over_http=self.over_http)
-        policy = self._policy()
-        runbooks = Runbooks.load(settings.runbooks)
-        chain = self.model.chain if self.model is not None else chain_from(self.environment)
-        prepare_folders(settings)
         client = AsyncWebClient(
             token=settings.slack_bot_token.get_secret_value(),
             base_url=settings.slack_api_url,
             timeout=10,
             retry_handlers=[],
         )
+        self.groups = UserGroups(client, self.clock)
+        self.roster = Roster(self.groups, self.clock)
+        policies = Policies(self._policy)
+        runbooks = Runbooks.load(settings.runbooks)
+        chain = self.model.chain if self.model is not None else chain_from(self.environment)
+        prepare_folders(settings)
         installation = await preflight(client, "" if self.over_http else settings.slack_app_token.get_secret_value())
-        if not policy.deciders(installation.team):
-            fix = "Name at least one Slack user id as `approvers` in secondkey.toml, or in the policy's [people]."
-            raise ConfigurationError("Nobody may approve anything.", fix=fix)
+        await self.groups.refresh(policies().groups)
         channels = await find_channels(client, settings)
         db = await Database.open(settings.database, clock=self.clock)
+        self.roster.look(db)
+        if not policies().everybody(installation.team):
+            await db.close()
+            fix = "Name at least one Slack user id as `approvers` in secondkey.toml, or in the policy's [people]."
+            raise ConfigurationError(f"Nobody may approve anything. {self.groups.problem}".strip(), fix=fix)
         lease = Lease(db, self.ids, holder=f"{socket.gethostname()}:{os.getpid()}")
         control = Control(db, kill_file=settings.kill_file)
         signer = Signer(db, folder=settings.data, heads_file=settings.heads_file)
@@ -259,19 +268,20 @@ class _Builder:
                 bolt=bolt if self.over_http else None,
                 checks=self._checks,
                 metrics=self.metrics.registry,
+                warnings=lambda: self.app.warnings() if self.app is not None else {},
             )
         except ConfigurationError:
             await db.close()
             raise
-        app = self.app = App(settings, db, keeper, web)
+        app = self.app = App(settings, db, keeper, web, policies=policies, groups=self.groups)
         try:
             if not await keeper.acquire(stop):
                 await app.stop()
                 return None
             journal = SqliteJournal(db, lease, kill_file=settings.kill_file)
             slack = _Slack(client, bolt, installation, channels)
-            await self._drive(app, journal, policy, control, chain=chain, runbooks=runbooks)
-            await self._speak(app, policy, control, slack, runbooks)
+            await self._drive(app, journal, policies, control, chain=chain, runbooks=runbooks)
+            await self._speak(app, policies, control, slack, runbooks)
         except BaseException:
             await app.stop()
             raise
@@ -279,7 +289,7 @@ class _Builder:
             _log.warning("cards_have_no_channel", problem=channels.problem)
         if self.environment.get("SECONDKEY_MODELS") and not chain:
             _log.warning("no_model_has_a_key", models=self.environment["SECONDKEY_MODELS"])
-        _log.info("ready", url=web.url, team=installation.team, models=list(chain), policy=policy.version)
+        _log.info("ready", url=web.url, team=installation.team, models=list(chain), policy=policies().version)
         return app
 
     # -- the agent -----------------------------------------------------------------------------------------------
@@ -288,7 +298,7 @@ class _Builder:
         self,
         app: App,
         journal: SqliteJournal,
-        policy: Policy,
+        policies: Policies,
         control: Control,
         *,
         chain: tuple[str, ...],
@@ -308,7 +318,7 @@ class _Builder:
                 project=project,
                 sandbox=sandbox,
                 databases=databases,
-                max_files=policy.limits.max_files,
+                max_files=policies().limits.max_files,
             )
 
         def kind_of_secret(text: str) -> str:
@@ -319,7 +329,7 @@ class _Builder:
             clock=self.clock,
             ids=self.ids,
             registry=Registry(default_tools()),
-            policy=lambda: policy,
+            policy=policies,
             runbooks=runbooks,
             context=context,
             find_secret=kind_of_secret,
@@ -327,6 +337,7 @@ class _Builder:
             telemetry=Telemetry(),
             grants=lambda tool, requester: Grants(app.db).standing(tool, requester, self.clock.now()),
             may_still=self._may_still,
+            still_entitled=self._still_entitled,
         )
         app.reviser = Reviser(equipment)
         model = self.model or WireModel(
@@ -349,11 +360,13 @@ class _Builder:
 
     # -- Slack ---------------------------------------------------------------------------------------------------
 
-    async def _speak(self, app: App, policy: Policy, control: Control, slack: _Slack, runbooks: Runbooks) -> None:
+    async def _speak(self, app: App, policies: Policies, control: Control, slack: _Slack, runbooks: Runbooks) -> None:
         client, installation, channels = slack.client, slack.installation, slack.channels
         settings, db = self.settings, app.db
-        deciders = frozenset(policy.deciders(installation.team))
-        identity = Identity(client, installation.team, self.clock, decides=lambda who: who.key in deciders)
+        team = installation.team
+        deciders = policies().everybody(team)
+        identity = Identity(client, team, self.clock, decides=lambda who: who.key in policies().everybody(team))
+        identity.on_decision = lambda: self.roster.look(db)
         await identity.learn(deciders)
         self.identity = identity
         able = [key for key in deciders if identity.may_decide(Principal.parse(key))]
@@ -366,7 +379,15 @@ class _Builder:
             _log.warning("approvers_who_cannot_decide", approvers=sorted(missing))
         if (called := settings.on_call) and not called.startswith("S") and not any(k.endswith(called) for k in able):
             _log.warning("on_call_may_not_take_over", on_call=called)
-        decisions = Decisions(db, self.clock, self.ids, PolicyEntitlement(policy, identity))
+        entitlement = PolicyEntitlement(policies, identity)
+        self.voters = Voters(Queries(db), entitlement, identity.on_decision)
+        self.can_ask.set()
+
+        def named(approval: ApprovalRow, escalated: bool) -> tuple[str, ...]:  # noqa: FBT001  the shape of Named
+            return entitlement.named_at(approval, escalated=escalated)
+
+        decisions = Decisions(db, self.clock, self.ids, entitlement, named=named)
+        self._keep_policy(app, policies)
         queries, outbox = Queries(db), Outbox(db)
         renderer = Renderer(
             queries=queries,
@@ -375,7 +396,7 @@ class _Builder:
             channels={"approval": channels.actions, "takeover": channels.takeovers},
             workspace_url=installation.url,
             look=self._look(),
-            everybody=lambda: tuple(deciders),
+            everybody=lambda: tuple(policies().everybody(team)),
         )
         poster = Poster(client, self.clock)
         app.sessions = Sessions(client, queries, self.clock)
@@ -433,10 +454,11 @@ class _Builder:
             links=renderer.waits_at,
             sessions_moved=app.sessions.asked,
             files_owed=app.fetching.wake,
-            admins=frozenset(Principal.parse(key).user for key in policy.admins(installation.team)),
+            admins=frozenset(Principal.parse(key).user for key in policies().admins(team)),
             prompts=runbooks.prompts[:4],
             problems=app.problems,
             budget_micro_usd=int(settings.budget_usd * 1_000_000),
+            groups_changed=self.groups.changed,
         )
         app.services = keep_entries(app.services, poster)
         app.tasks.append(asyncio.create_task(home.keep(app.services), name="homes"))
@@ -507,11 +529,38 @@ class _Builder:
         budget = int(settings.budget_usd * 1_000_000)
         return Look(command=settings.command, rate=self.clock.rate, on_call=mention, budget_micro_usd=budget)
 
+    async def _still_entitled(self, approval: str, voters: Sequence[str]) -> frozenset[str]:
+        """As Voters; a run that is taken up again at the start waits until Slack can be asked."""
+        await self.can_ask.wait()
+        return await self.voters.still_entitled(approval, voters)
+
+    def _keep_policy(self, app: App, policies: Policies) -> None:
+        """Note down which policy is in force, and keep the user groups that it names fresh."""
+        db = app.db
+        running: set[asyncio.Task[None]] = set()
+
+        def told(version: str, problem: str) -> None:
+            task = asyncio.create_task(_note(db, version, problem))
+            running.add(task)
+            task.add_done_callback(running.discard)
+
+        policies.told = told
+        told(policies().version, "")
+        app.tasks.append(asyncio.create_task(self.groups.keep(lambda: policies().groups), name="groups"))
+
     def _policy(self) -> Policy:
         policy = load_policy(self.settings.policy)
         approvers = tuple(dict.fromkeys((*policy.people.approvers, *self.settings.approvers)))
         admins = tuple(dict.fromkeys((*policy.people.admins, *self.settings.admins)))
-        return replace(policy, people=People(approvers=approvers, admins=admins))
+        people = policy.people.model_copy(update={"approvers": approvers, "admins": admins})
+        return replace(policy, people=people, directory=self.roster)
+
+
+async def _note(db: Database, version: str, problem: str) -> None:
+    try:
+        await db.write(lambda tx: note_policy(tx, version, problem))
+    except SecondKeyError as error:
+        _log.warning("policy_not_noted", error=str(error))
 
 
 async def _nobody_explains(run: str, question: str) -> str:

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from bot.cli_policy_commands import add_approvers, add_policy
+
 if TYPE_CHECKING:  # commands import what they need, so that each starts fast
     from bot.cli_control import Named
     from bot.config import Settings
@@ -73,6 +75,8 @@ def add_commands(commands: Commands) -> None:
     for parser in (stop, pause, resume, approvals):
         _config(parser)
     _add_audit(commands)
+    add_policy(commands)
+    add_approvers(commands)
 
 
 def _scoped(parser: argparse.ArgumentParser, everything: str) -> None:

@@ -71,6 +71,8 @@ class Identity:
         self._clock = clock
         self._decides = decides
         self._known: dict[str, tuple[float, Person]] = {}
+        self.on_decision: Callable[[], None] = _nothing
+        """Called whenever somebody who decides is looked up, so that what else is cached can be read anew."""
         self._asking: dict[str, asyncio.Task[Person]] = {}
 
     @property
@@ -84,6 +86,8 @@ class Identity:
 
     async def person(self, user: str, team: str = "", *, fresh_s: float = FRESH_S) -> Person:
         """What Slack says of them, asked again when it is older than `fresh_s` seconds; raises NotVerified."""
+        if fresh_s <= DECIDING_FRESH_S:
+            self.on_decision()
         if known := self._fresh(user, fresh_s):
             return self._of_team(known, team)
         task = self._asking.get(user)
@@ -126,10 +130,10 @@ class Identity:
         known = self._known.get(who.user)
         return known[1].name if known else who.user
 
-    async def learn(self, keys: Iterable[str]) -> None:
+    async def learn(self, keys: Iterable[str], *, fresh_s: float = FRESH_S) -> None:
         """Look people up beforehand, so that their names are known; whom Slack does not know stays an id."""
         users = [key.rpartition(":")[2] for key in keys if key.startswith("slack:")]
-        await asyncio.gather(*(self.person(user) for user in users), return_exceptions=True)
+        await asyncio.gather(*(self.person(user, fresh_s=fresh_s) for user in users), return_exceptions=True)
 
     def forget(self, user: str) -> None:
         """Ask Slack anew at the next occasion."""
@@ -189,6 +193,10 @@ def _offset(value: object) -> float:
 
 
 _EXTERNAL = "Only members of the workspace in which I am installed can give me tasks or decide on them."
+
+
+def _nothing() -> None:
+    """Nothing else is cached."""
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -37,9 +37,18 @@ class WebServer:
 
 
 async def serve(
-    host: str, port: int, *, bolt: AsyncApp | None, checks: Checks, metrics: CollectorRegistry
-) -> WebServer:  # fmt: skip
-    """Listen; `bolt` handles `/slack/events` when given. Raises ConfigurationError when the address is taken."""
+    host: str,
+    port: int,
+    *,
+    bolt: AsyncApp | None,
+    checks: Checks,
+    metrics: CollectorRegistry,
+    warnings: Checks = dict,
+) -> WebServer:
+    """Listen; `bolt` handles `/slack/events` when given. Raises ConfigurationError when the address is taken.
+
+    `warnings` say what an operator should mend although the server is ready.
+    """
     app = web.Application(client_max_size=LARGEST_REQUEST)
 
     async def healthz(request: web.Request) -> web.Response:
@@ -51,6 +60,7 @@ async def serve(
         parts = checks()
         is_ready = not any(parts.values())
         body = {"ready": is_ready, "parts": {name: said or "ok" for name, said in parts.items()}}
+        body["warnings"] = {name: said for name, said in warnings().items() if said}
         return web.json_response(body, status=200 if is_ready else 503)
 
     async def read_metrics(request: web.Request) -> web.Response:

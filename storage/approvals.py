@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from agent.domain import ApprovalState, Principal, RunStatus, Tier
-from agent.errors import AlreadyDecided, DecisionError, GrantRefused, NotEntitled, OwnRequest, UnknownSubject
+from agent.errors import (
+    AlreadyDecided,
+    DecisionError,
+    GrantRefused,
+    NotEntitled,
+    OwnRequest,
+    ReasonRequired,
+    UnknownSubject,
+)
 from agent.events import (
     ApprovalDecided,
     ApprovalDelivered,
@@ -29,6 +37,8 @@ T = TypeVar("T")
 Vote = Literal["approve", "deny"]
 REASON_WINDOW_S = 60.0
 LATEST_DELIVERY_S = 7200.0
+Named = Callable[[ApprovalRow, bool], Sequence[str]]
+"""Principal keys of whom the policy names for an approval now, before or (True) after its escalation."""
 
 
 class Entitlement(Protocol):
@@ -38,30 +48,43 @@ class Entitlement(Protocol):
         """Whether the policy names this person for it now."""
         ...
 
-    def self_approval_allowed(self, principal: Principal, tool: str, tier: Tier) -> bool:
-        """Whether the policy lets this person decide on their own request; never for high."""
+    def self_approval_allowed(
+        self, principal: Principal, tool: str, tier: Tier, rules: Sequence[str] = (), /
+    ) -> bool:  # fmt: skip
+        """Whether the policy (with the rules that set its terms) lets this person decide on their own request."""
         ...
 
 
 class ApprovalDecisions:
     """Decisions on approvals, each in one transaction."""
 
-    def __init__(self, db: Database, clock: Clock, ids: Ids, entitlement: Entitlement) -> None:
+    def __init__(
+        self, db: Database, clock: Clock, ids: Ids, entitlement: Entitlement, *, named: Named | None = None
+    ) -> None:  # fmt: skip
+        self._named = named
         self._db = db
         self._clock = clock
         self._ids = ids
         self._entitlement = entitlement
 
     async def vote(
-        self, approval: str, principal: Principal, vote: Vote, *, via: str = "", allow: Terms | None = None
+        self,
+        approval: str,
+        principal: Principal,
+        vote: Vote,
+        *,
+        via: str = "",
+        allow: Terms | None = None,
+        reason: str = "",
     ) -> ApprovalRow:
         """Say yes or no. One deny decides; a yes decides at quorum. `via` says where from, for the audit.
 
         `allow` gives a grant with the yes, or nothing is decided: never on one's own request.
-        Raises UnknownSubject, AlreadyDecided, NotEntitled, OwnRequest, GrantRefused or StorageUnavailable.
+        Raises UnknownSubject, AlreadyDecided, NotEntitled, OwnRequest, GrantRefused, ReasonRequired or
+        StorageUnavailable.
         """
 
-        def write(tx: Tx) -> ApprovalRow | DecisionError:
+        def write(tx: Tx) -> ApprovalRow | DecisionError:  # noqa: PLR0911  # each refusal is an answer
             row = find_approval(tx.conn, approval)
             if row is None:
                 return _refuse(tx, UnknownSubject(), principal, approval, via)
@@ -72,7 +95,9 @@ class ApprovalDecisions:
             refusal = self._refusal(principal, row, own=own)
             if refusal is not None:
                 return _refuse(tx, refusal, principal, approval, via)
-            events = self._events_of(tx, row, principal, vote, own=own)
+            if vote in row.reason_for and not reason.strip():
+                return ReasonRequired()  # nothing was refused to them: they say why, and press again
+            events = self._events_of(tx, row, principal, vote, own=own, reason=reason.strip())
             if allow is not None:
                 if own or vote == "deny":
                     return _refuse(tx, OwnRequest() if own else GrantRefused(), principal, approval, via)
@@ -161,8 +186,10 @@ class ApprovalDecisions:
                 due.append((run, ApprovalDecided(approval=approval, state=ApprovalState.EXPIRED, at=now)))
             for approval, run in tx.conn.execute(_UNEXPLAINED, (now, limit - len(due))):
                 due.append((run, DenialExplained(approval=approval)))
-            for approval, run, reminded_at in tx.conn.execute(_UNANSWERED, (now, now, limit - len(due))):
-                due.append((run, ApprovalReminded(approval=approval, at=now, escalated=reminded_at is not None)))
+            for approval, run, reminded_at in tx.conn.execute(_UNANSWERED, (now, now, limit - len(due))).fetchall():
+                escalated = reminded_at is not None
+                more = self._more(tx, approval, escalated=escalated)
+                due.append((run, ApprovalReminded(approval=approval, at=now, escalated=escalated, deciders=more)))
             by_run: dict[str, list[Event]] = {}
             for run, event in due:
                 by_run.setdefault(run, []).append(event)
@@ -195,26 +222,53 @@ class ApprovalDecisions:
     def _refusal(self, principal: Principal, row: ApprovalRow, *, own: bool) -> DecisionError | None:
         if own:
             allowed = row.tier is not Tier.HIGH and self._entitlement.self_approval_allowed(
-                principal, row.tool, row.tier
+                principal, row.tool, row.tier, row.rules
             )
             return None if allowed else OwnRequest()
         if principal.key not in row.deciders or not self._entitlement.may_decide(principal, row):
             return NotEntitled()
         return None
 
-    def _events_of(self, tx: Tx, row: ApprovalRow, principal: Principal, vote: Vote, *, own: bool) -> list[Event]:
+    def _more(self, tx: Tx, approval: str, *, escalated: bool) -> tuple[str, ...]:
+        """Who may decide from now on as well: the next group, and who joined one of the first meanwhile."""
+        row = find_approval(tx.conn, approval)
+        if row is None:
+            return ()
+        named = self._named(row, escalated) if self._named is not None else ()
+        more = (*named, *row.escalate_to) if escalated else named
+        return tuple(key for key in dict.fromkeys(more) if key not in row.deciders)
+
+    def _counts(self, key: str, row: ApprovalRow) -> bool:
+        """Whether an earlier yes still counts: its voter may still decide (invariant 6)."""
+        try:
+            voter = Principal.parse(key)
+        except ValueError:
+            return False
+        return key in row.deciders and self._entitlement.may_decide(voter, row)
+
+    def _events_of(
+        self, tx: Tx, row: ApprovalRow, principal: Principal, vote: Vote, *, own: bool, reason: str
+    ) -> list[Event]:
         votes = dict(tx.conn.execute("SELECT principal, vote FROM votes WHERE approval = ?", (row.id,)).fetchall())
-        if votes.get(principal.key) == vote:
-            return []  # the same click once more
-        events: list[Event] = [VoteCast(approval=row.id, principal=principal, vote=vote, at=tx.now)]
-        yes = sum(1 for who, what in votes.items() if what == "approve" and who != principal.key) + (vote == "approve")
+        events: list[Event] = []
+        if votes.get(principal.key) != vote:  # else the same click once more, which may complete a quorum all the same
+            events.append(VoteCast(approval=row.id, principal=principal, vote=vote, at=tx.now, reason=reason))
+        earlier = [who for who, what in votes.items() if what == "approve" and who != principal.key]
+        yes = sum(self._counts(who, row) for who in earlier) + (vote == "approve")
         if vote == "deny":
-            until = tx.now + REASON_WINDOW_S * self._clock.rate
+            until = 0.0 if reason else tx.now + REASON_WINDOW_S * self._clock.rate
             events.append(
                 ApprovalDecided(
-                    approval=row.id, state=ApprovalState.DENIED, at=tx.now, by=principal.key, reason_until=until
+                    approval=row.id,
+                    state=ApprovalState.DENIED,
+                    at=tx.now,
+                    by=principal.key,
+                    reason=reason,
+                    reason_until=until,
                 )
             )
+            if reason:
+                events.append(CoRequesterAdded(principal=principal, cause="denial"))  # the agent hears it
         elif yes >= row.quorum:
             events.append(
                 ApprovalDecided(
@@ -222,6 +276,7 @@ class ApprovalDecisions:
                     state=ApprovalState.APPROVED,
                     at=tx.now,
                     by=principal.key,
+                    reason=reason,
                     start_before=tx.now + row.timeout_s,
                     self_approved=own,
                 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.ports import Clock, Ids
-from storage.approvals import ApprovalDecisions, Entitlement
+from storage.approvals import ApprovalDecisions, Entitlement, Named
 from storage.database import Database
 from storage.revisions import Revisions
 from storage.takeovers import TakeoverDecisions
@@ -15,8 +15,10 @@ class Decisions(Revisions, TakeoverDecisions):
     Losers get AlreadyDecided with state, winner and time; refused attempts leave an audit row and change nothing.
     """
 
-    def __init__(self, db: Database, clock: Clock, ids: Ids, entitlement: Entitlement) -> None:
-        ApprovalDecisions.__init__(self, db, clock, ids, entitlement)
+    def __init__(
+        self, db: Database, clock: Clock, ids: Ids, entitlement: Entitlement, *, named: Named | None = None
+    ) -> None:  # fmt: skip
+        ApprovalDecisions.__init__(self, db, clock, ids, entitlement, named=named)
         TakeoverDecisions.__init__(self, db, ids, entitlement)
 
     async def sweep(self, now: float, limit: int = 500) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,9 +49,11 @@ class ListedEntitlement:
         del subject
         return principal.key not in self.barred
 
-    def self_approval_allowed(self, principal: Principal, tool: str, tier: Tier) -> bool:
+    def self_approval_allowed(
+        self, principal: Principal, tool: str, tier: Tier, rules: Sequence[str] = (), /
+    ) -> bool:  # fmt: skip
         """Whether the person is named."""
-        del tool, tier
+        del tool, tier, rules
         return principal.key in self.self_approvers
 
 

@@ -33,6 +33,11 @@ def approval_requested(work: Working, event: ev.ApprovalRequested, seq: int) -> 
          event.timeout_s, event.quorum, json.dumps(event.deciders, separators=(",", ":")), event.because,
          event.created_at + REMIND_AT * event.timeout_s),
     )  # fmt: skip
+    if event.rules or event.escalate_to or event.reason_for:
+        lists = (event.rules, event.escalate_to, event.reason_for)
+        work.tx.conn.execute(
+            "INSERT INTO approval_terms VALUES (?, ?, ?, ?)", (event.approval, *(json.dumps(one) for one in lists))
+        )
     work.reopen(item, "asked")
     item.approval = event.approval
     work.live.waiting_on += 1
@@ -76,6 +81,15 @@ def approval_reminded(work: Working, event: ev.ApprovalReminded, seq: int) -> No
         f"UPDATE approvals SET {column} = ?, remind_at = {next_at} WHERE id = ?",  # noqa: S608  # of constants only
         (event.at, *values, event.approval),
     )
+    if event.deciders:
+        (known,) = work.tx.conn.execute(
+            "SELECT deciders_json FROM approvals WHERE id = ?", (event.approval,)
+        ).fetchone()
+        deciders = tuple(dict.fromkeys((*json.loads(known), *event.deciders)))
+        work.tx.conn.execute(
+            "UPDATE approvals SET deciders_json = ? WHERE id = ?",
+            (json.dumps(deciders, separators=(",", ":")), event.approval),
+        )
     work.bump(f"card:{event.approval}", LANE_DECISION)
     work.bump(f"{'escalation' if event.escalated else 'reminder'}:{event.approval}", LANE_CARD)
     work.tx.signal("deadline")

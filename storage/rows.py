@@ -12,9 +12,10 @@ from agent.domain import Tier
 _APPROVAL = """SELECT a.id, a.run, a.action, c.tool, c.tier, a.digest, a.epoch, a.state, a.created_at, a.expires_at,
   a.timeout_s, coalesce(a.delivered_at, 0.0), coalesce(a.decided_at, 0.0), a.decided_by, a.reason,
   coalesce(a.start_before, 0.0), coalesce(a.reason_until, 0.0), coalesce(a.consumed_at, 0.0), a.quorum, a.self_approved,
-  a.because, coalesce(a.reminded_at, 0.0), coalesce(a.escalated_at, 0.0), r.requester, r.team, a.deciders_json
+  a.because, coalesce(a.reminded_at, 0.0), coalesce(a.escalated_at, 0.0), r.requester, r.team, a.deciders_json,
+  r.channel, m.rules_json, m.escalate_json, m.reason_json
   FROM approvals a JOIN actions c ON c.run = a.run AND c.id = a.action
-  JOIN runs r ON r.id = a.run"""
+  JOIN runs r ON r.id = a.run LEFT JOIN approval_terms m ON m.approval = a.id"""
 _TAKEOVER = """SELECT t.id, t.run, t.action, c.tool, t.state, t.cause, t.opened_at, t.give_up_at, t.claimed_by,
   t.claim_token, coalesce(t.claimed_at, 0.0), coalesce(t.claim_until, 0.0), coalesce(t.reminded_at, 0.0),
   coalesce(t.escalated_at, 0.0), coalesce(t.closed_at, 0.0), t.closed_by, t.what, t.reference, t.evidence, t.epoch,
@@ -52,6 +53,14 @@ class ApprovalRow:
     requester: str
     team: str
     deciders: tuple[str, ...]
+    channel: str = ""
+    """Where the task was asked."""
+    rules: tuple[str, ...] = ()
+    """The rules that set who decides and how."""
+    escalate_to: tuple[str, ...] = ()
+    """Principal keys of who may decide as well once it is escalated."""
+    reason_for: tuple[str, ...] = ()
+    """Votes that need a reason: `approve`, `deny`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,7 @@ def _approval(*row: Any) -> ApprovalRow:  # noqa: ANN401  # the columns are the 
     values[4] = Tier(row[4] or Tier.HIGH)
     values[19] = bool(row[19])
     values[25] = tuple(json.loads(row[25]))
+    values[27:30] = [tuple(json.loads(text)) if text else () for text in row[27:30]]
     return ApprovalRow(*values)
 
 

@@ -181,6 +181,21 @@ _TAKEOVER = (
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX grants_standing ON grants(requester, tool, expires_at) WHERE revoked_at IS NULL",
 )
+_POLICY = (
+    # How an approval is asked beyond its own row; none for what the policy asks in its usual way.
+    """CREATE TABLE approval_terms (
+      approval TEXT PRIMARY KEY, rules_json TEXT NOT NULL, escalate_json TEXT NOT NULL, reason_json TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    # valid_until 0: for ever. Empty tool, channel, tier: all of them.
+    """CREATE TABLE approvers (
+      id INTEGER PRIMARY KEY, principal TEXT NOT NULL, tool TEXT NOT NULL, channel TEXT NOT NULL, tier TEXT NOT NULL,
+      valid_until REAL NOT NULL, note TEXT NOT NULL, added_by TEXT NOT NULL, added_at REAL NOT NULL, removed_at REAL,
+      removed_by TEXT NOT NULL
+    ) STRICT""",
+    """CREATE TABLE policies (
+      id INTEGER PRIMARY KEY, at REAL NOT NULL, version TEXT NOT NULL, problem TEXT NOT NULL
+    ) STRICT""",
+)
 
 STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -190,6 +205,7 @@ STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "m005_thread": _THREAD,
         "m006_takeover": _TAKEOVER,
         "m007_entry": _ENTRY,
+        "m008_policy": _POLICY,
     }
 )
 """A migration's name and its statements."""

@@ -19,11 +19,18 @@ class Facts(Value):
     """SQL verbs, shell commands or Python calls, lower case."""
     flags: tuple[str, ...] = ()
     """From a closed set: destructive, unbounded, ddl, no_preview, unparseable, touches_ci, touches_credentials,
-    seed_pattern, multi_statement, too_large, network, subprocess, sandbox_missing."""
+    seed_pattern, multi_statement, too_large, network, subprocess, sandbox_missing, outside, privileged, private_host,
+    odd_address, allowed_host, untrusted_target, money, too_slow."""
     counts: dict[str, int] = {}
     """Such as rows, files, bytes."""
     undecidable: tuple[str, ...] = ()
     """Why no analyser could tell, one sentence each; empty when all was decided."""
+    hosts: tuple[str, ...] = ()
+    """Other machines that are named, canonical: lower case, punycode, addresses in their one spelling."""
+    amount: int = 0
+    """Money that is named, in micro-units of whatever currency; 0 when there is none."""
+    provenance: dict[str, str] = {}
+    """Where each target value came from: `person`, `configuration`, `output` or `agent`."""
 
     @property
     def effect_classes(self) -> tuple[Effect, ...]:
@@ -41,4 +48,7 @@ class Facts(Value):
             "flags": list(self.flags),
             "counts": dict(self.counts),
             "undecidable": bool(self.undecidable),
+            "hosts": list(self.hosts),
+            "amount": self.amount,
+            "provenance": dict(self.provenance),
         }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import posixpath
+import re
 import warnings
 
 from agent.domain import Effect, Intent
 from agent.facts.bounds import too_large
 from agent.facts.model import Facts
 from agent.facts.seeds import seed_patterns
+from agent.facts.sql import embedded_sql
 
 _DESTRUCTIVE = frozenset(
     {
@@ -49,6 +52,13 @@ _OPAQUE_ATTRIBUTES = frozenset(
 )
 
 
+_WRITES = re.compile(r"\s*(?:insert|update|delete|drop|truncate|alter|replace|create)\s", re.IGNORECASE)
+
+
+#: Texts that look like SQL and are read as such; each takes about a millisecond.
+_MOST_STATEMENTS = 20
+
+
 class _Reader(ast.NodeVisitor):
     """Walks the tree, resolving imported names through their aliases."""
 
@@ -57,6 +67,21 @@ class _Reader(ast.NodeVisitor):
         self.verbs: dict[str, None] = {}
         self.flags: dict[str, None] = {}
         self.why: dict[str, None] = {}
+        self.effects: dict[Intent, None] = {}
+        self._statements = 0
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        """SQL in a string may reach a database by another road than the one that was said no to."""
+        if isinstance(node.value, str) and _WRITES.match(node.value):
+            self._statements += 1
+            if self._statements > _MOST_STATEMENTS:
+                self.why["It holds more SQL than can be read."] = None
+                return
+            facts = embedded_sql(node.value)
+            if "too_large" in facts.flags:
+                self.why.update(dict.fromkeys(facts.undecidable))
+            elif not facts.undecidable:
+                self.effects.update((item, None) for item in facts.effects if item.effect is not Effect.READ)
 
     def visit_Import(self, node: ast.Import) -> None:
         for one in node.names:
@@ -99,6 +124,7 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         name = self._dotted(node.func)
+        self._aims(node, name)
         if name in {"open", "io.open", "os.fdopen", "codecs.open"} or name.endswith(".open"):
             self._opens(node, 0 if name.endswith("Path.open") else 1)
         elif isinstance(node.func, ast.Attribute) and node.func.attr == "open":
@@ -110,6 +136,21 @@ class _Reader(ast.NodeVisitor):
         elif name in {"getattr", "setattr", "delattr"}:
             self._gets(node)
         self.generic_visit(node)
+
+    def _aims(self, node: ast.Call, name: str) -> None:
+        """Which file a destructive call aims at, when that is a plain text."""
+        if name in _DESTRUCTIVE and not name.startswith("os.kill"):
+            given: ast.AST | None = node.args[0] if node.args else None
+        elif isinstance(node.func, ast.Attribute) and node.func.attr in _DESTRUCTIVE_METHODS:
+            inner = node.func.value
+            given = inner.args[0] if isinstance(inner, ast.Call) and inner.args else None
+        else:
+            return
+        if isinstance(given, ast.Constant) and isinstance(given.value, str):
+            path = posixpath.normpath(given.value).removeprefix("/workspace/").removeprefix("./")
+            self.effects[Intent(effect=Effect.DELETE, target=f"workspace:{path}")] = None
+        else:
+            self.effects[Intent(effect=Effect.DELETE, target="workspace:?")] = None
 
     def _dotted(self, node: ast.AST) -> str:
         if isinstance(node, ast.Name):
@@ -187,7 +228,7 @@ def python_facts(code: str) -> Facts:
             undecidable=("It is not Python that can be read.",),
         )
     return Facts(
-        effects=(effect,),
+        effects=(effect, *reader.effects),
         where="workspace",
         reversibility="compensable" if "destructive" in reader.flags else "reversible",
         verbs=tuple(sorted(reader.verbs)),

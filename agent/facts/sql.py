@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import functools
 import itertools
 import re
+import threading
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,11 +22,20 @@ from agent.facts.model import Facts
 from agent.facts.seeds import seed_patterns
 
 Kind = Literal["read", "insert", "update", "delete", "other"]
+Dialect = Literal["sqlite", "postgres", "mysql"]
+LIMIT_S = 2.0
+"""How long the reading of one text may take, seconds; after that it is undecidable."""
+_SHORT = 1_000
 
 _EXPLAIN = re.compile(r"explain\s+(?:query\s+plan\s+)?(?=\w)", re.IGNORECASE)
 _COMMENT = re.compile(r"(?:\s+|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*", re.DOTALL)
 #: What a text may begin with. Others are not parsed at all: sqlglot would log them as unsupported.
 _KNOWN = re.compile(r"(?:select|with|values|insert|update|delete|create|drop|truncate)\b|\(", re.IGNORECASE)
+#: Schemas that are the database's own.
+_HOME: dict[Dialect, tuple[str, ...]] = {"sqlite": ("", "main"), "postgres": ("", "public"), "mysql": ("",)}
+_TRIGGER = re.compile(
+    r"create\s+(?:temp\w*\s+)?(?:constraint\s+)?(?:trigger|function|procedure|event)\b", re.IGNORECASE
+)
 _READS = (exp.Select, exp.SetOperation, exp.Values, exp.Subquery)
 _DDL = (exp.Create, exp.Drop, exp.Alter, exp.TruncateTable, exp.Into)
 _FUNCTIONS = frozenset(
@@ -68,22 +81,65 @@ class _Read:
     verbs: dict[str, None]
     flags: dict[str, None]
     why: dict[str, None]
+    dialect: Dialect
 
 
-def read_sql(sql: str, database: str) -> tuple[Facts, Statement | None]:
-    """The facts of a text against a named database, and its statement if it is exactly one; never raises."""
+def read_sql(sql: str, database: str, dialect: Dialect = "sqlite") -> tuple[Facts, Statement | None]:
+    """The facts of a text against a named database, and its statement if it is exactly one; never raises.
+
+    A long text is read in a thread of its own and waited for until `LIMIT_S` after its first reading began: call
+    `prepare_sql` before, where nothing may be held up.
+    """
     large = too_large(sql)
     if large:
         return _undecidable(sql, database, "too_large", large), None
     try:
-        return _read(sql, database)
+        if len(sql) <= _SHORT:
+            return _read(sql, database, dialect)
+        begun, reading = _reading(sql, database, dialect)
+        return reading.result(max(0.0, begun + LIMIT_S - time.perf_counter()))
+    except TimeoutError:
+        return _undecidable(sql, database, "too_slow", "It takes too long to be read."), None
     except Exception:  # noqa: BLE001 - whatever an analyser raises means that it could not tell
         return _undecidable(sql, database, "unparseable", "It is not SQL that can be read."), None
 
 
-def sql_facts(sql: str, database: str) -> Facts:
+async def prepare_sql(sql: str, database: str, dialect: Dialect = "sqlite") -> None:
+    """Have a long text read beside the event loop, so that `read_sql` answers at once afterwards; never raises."""
+    if len(sql) <= _SHORT or too_large(sql):
+        return
+    begun, reading = _reading(sql, database, dialect)
+    left = max(0.0, begun + LIMIT_S - time.perf_counter())
+    await asyncio.wait({asyncio.wrap_future(reading)}, timeout=left)
+
+
+def embedded_sql(sql: str) -> Facts:
+    """The facts of SQL that stands in a script, against whatever database; only a short one is read. Never raises."""
+    if len(sql) > _SHORT:
+        return _undecidable(sql, "?", "too_large", "It holds SQL that is too long to be read where it stands.")
+    return read_sql(sql, "?")[0]
+
+
+def sql_facts(sql: str, database: str, dialect: Dialect = "sqlite") -> Facts:
     """The facts alone; never raises."""
-    return read_sql(sql, database)[0]
+    return read_sql(sql, database, dialect)[0]
+
+
+@functools.lru_cache(maxsize=128)  # as `_read`; what was too slow once is not begun again
+def _reading(
+    sql: str, database: str, dialect: Dialect
+) -> tuple[float, concurrent.futures.Future[tuple[Facts, Statement | None]]]:
+    """When the reading of a long text began, and what will come of it."""
+    future: concurrent.futures.Future[tuple[Facts, Statement | None]] = concurrent.futures.Future()
+
+    def work() -> None:
+        try:
+            future.set_result(_read(sql, database, dialect))
+        except BaseException as error:  # noqa: BLE001 - whoever waits for it is told
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="facts", daemon=True).start()
+    return time.perf_counter(), future
 
 
 def is_deterministic(node: exp.Expr) -> bool:
@@ -106,17 +162,17 @@ def _undecidable(sql: str, database: str, flag: str, why: str) -> Facts:
 
 
 @functools.lru_cache(maxsize=128)  # a call is read several times on its way; nobody changes the tree of a statement
-def _read(sql: str, database: str) -> tuple[Facts, Statement | None]:
+def _read(sql: str, database: str, dialect: Dialect = "sqlite") -> tuple[Facts, Statement | None]:
     sql.encode()
     text = sql[match.end() :] if (match := _COMMENT.match(sql)) else sql
     text = text[explained.end() :] if (explained := _EXPLAIN.match(text)) else text
-    if not _KNOWN.match(text):
-        flag = "ddl" if text[:5].lower() == "alter" else "unparseable"
+    if not _KNOWN.match(text) or _TRIGGER.match(text):
+        flag = "ddl" if text[:5].lower() in {"alter", "creat"} else "unparseable"
         return _undecidable(sql, database, flag, "It is not a statement on the list of known ones."), None
-    trees = [tree for tree in sqlglot.parse(text, dialect="sqlite") if tree is not None]
+    trees = [tree for tree in sqlglot.parse(text, dialect=dialect) if tree is not None]
     if not trees:
         return _undecidable(sql, database, "unparseable", "There is no statement in it."), None
-    read = _Read({}, {}, {}, {})
+    read = _Read({}, {}, {}, {}, dialect)
     statements = [_statement(tree, database, read) for tree in trees]
     if len(trees) > 1:
         read.flags["multi_statement"] = None
@@ -198,7 +254,7 @@ def _write(node: exp.Expr, target: str, read: _Read) -> None:
         if _is_too_long(node):
             read.flags["too_large"] = None
             read.why["Its WHERE has too many parts to be judged."] = None
-        elif _is_unbounded(node):
+        elif _is_unbounded(node, read.dialect):
             read.flags["unbounded"] = None
             read.flags["destructive"] = None
         return
@@ -219,12 +275,12 @@ def _is_too_long(node: exp.Expr) -> bool:
     return parts > _MOST_PARTS
 
 
-def _is_unbounded(node: exp.Expr) -> bool:
+def _is_unbounded(node: exp.Expr, dialect: Dialect) -> bool:
     """Whether there is no WHERE, or one that is true of every row."""
     where = node.args.get("where")
     if where is None or where.find(exp.Column) is None:
         return True
-    simple = simplify(where.this.copy(), dialect="sqlite")
+    simple = simplify(where.this.copy(), dialect=dialect)
     if simple.find(exp.Column) is None:
         return True
     return isinstance(simple, (exp.EQ, exp.Is, exp.GTE, exp.LTE)) and simple.this == simple.expression
@@ -232,7 +288,7 @@ def _is_unbounded(node: exp.Expr) -> bool:
 
 def _table(table: exp.Table, read: _Read) -> str:
     schema = table.db.lower()
-    if schema not in {"", "main"} or table.catalog:
+    if schema not in _HOME[read.dialect] or table.catalog:
         read.why[f"It reaches for another schema, {schema}."] = None
         return f"{schema}.{table.name}".lower()
     return table.name.lower()

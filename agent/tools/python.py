@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from agent.errors import BadArguments, SandboxUnavailable, ToolTimedOut
+from agent.facts.aside import read_aside
 from agent.facts.bounds import MAX_BYTES
 from agent.facts.model import Facts
 from agent.facts.python import python_facts
@@ -46,7 +47,7 @@ class RunPython(Tool[PythonArguments]):
 
     async def facts(self, arguments: PythonArguments, context: ToolContext) -> Facts:
         """What its syntax tree says; the sandbox is what holds."""
-        facts = python_facts(arguments.code)
+        facts = await read_aside(python_facts, arguments.code)
         if context.sandbox.name == "none":
             return facts.model_copy(update={"flags": (*facts.flags, "sandbox_missing")})
         return facts

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from agent.errors import BadArguments, PreviewMismatch, ToolError, ToolFailed, ToolNotAllowed
 from agent.facts.model import Facts
-from agent.facts.sql import Statement, read_sql
+from agent.facts.sql import Statement, prepare_sql, read_sql
 from agent.tools.base import Arguments, Database, Preview, Tool, ToolContext, ToolResult
 from agent.tools.sql_connection import Cell, only_changes, opened, quoted, shown_rows
 from agent.tools.sql_survey import SHOWN_ROWS, CannotPreview, Survey, key_name, survey
@@ -59,12 +59,14 @@ class QuerySql(Tool[QueryArguments]):
     async def bind(self, arguments: QueryArguments, context: ToolContext) -> QueryArguments:
         """Refuse an unknown database and a change to one that is for reading; raises BadArguments, ToolNotAllowed."""
         database = _database(arguments, context)
+        await prepare_sql(arguments.sql, arguments.database)
         if not database.writable and not _only_reads(arguments):
             raise ToolNotAllowed(f"The database {database.name} is for reading only.")
         return arguments
 
     async def facts(self, arguments: QueryArguments, context: ToolContext) -> Facts:
         """The statement's effects, with `no_preview` when nothing can be shown beforehand, and the count of rows."""
+        await prepare_sql(arguments.sql, arguments.database)
         facts, statement = read_sql(arguments.sql, arguments.database)
         if statement is None or statement.kind == "read":
             return facts
@@ -80,6 +82,7 @@ class QuerySql(Tool[QueryArguments]):
 
     async def preview(self, arguments: QueryArguments, context: ToolContext) -> Preview:
         """The rows before and after, 50 at most, and the fingerprint of all; a text when nothing can be shown."""
+        await prepare_sql(arguments.sql, arguments.database)
         _, statement = read_sql(arguments.sql, arguments.database)
         if statement is not None and statement.kind == "read":
             return Preview(kind="text", text=arguments.sql)
@@ -149,6 +152,7 @@ class ReadSql(QuerySql):
 
     async def bind(self, arguments: QueryArguments, context: ToolContext) -> QueryArguments:
         """Refuse whatever is no read; raises BadArguments, ToolNotAllowed."""
+        await prepare_sql(arguments.sql, arguments.database)
         if not _only_reads(arguments):
             raise ToolNotAllowed("This worker may only read from databases.")
         return await super().bind(arguments, context)

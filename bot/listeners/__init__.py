@@ -12,6 +12,7 @@ from bot.listeners import (
     fallback,
     forms,
     granting,
+    groups,
     home,
     home_team,
     shortcuts,
@@ -28,6 +29,7 @@ def register(app: AsyncApp, services: Services) -> None:
     bolt: Bolt = app
     fallback.guard(bolt, services)
     home_team.guard(bolt, services)
-    before = (tasks, decisions, cards, forms, granting, edits, together, commands, home, shortcuts, steps, thread)
+    cards_and_forms = (decisions, cards, forms, granting, edits, together)
+    before = (tasks, *cards_and_forms, commands, home, shortcuts, steps, thread, groups)
     for part in (*before, fallback):
         part.register(bolt, services)

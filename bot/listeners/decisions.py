@@ -102,6 +102,8 @@ def _takeover(services: Services, click: Click) -> TakeoverView:
 async def approve(services: Services, click: Click, principal: Principal) -> None:
     """Say yes."""
     view = approval_of(services, click)
+    # An earlier yes counts only while its voter may decide; nobody is taken at their word of half an hour ago.
+    await services.identity.learn((who for who, _, _ in view.votes), fresh_s=DECIDING_FRESH_S)
     row = await services.decisions.vote(view.approval.id, principal, "approve", via="card")
     if row.state == ApprovalState.PENDING:
         text = f"Your yes is counted. It needs {row.quorum} in all, from different people."

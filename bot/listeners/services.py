@@ -147,6 +147,8 @@ class Services:
     """Told that somebody attached files, which are to be fetched."""
     sessions_moved: Callable[[str], None] = _nobody
     """Told of a run whose session's status Slack has to be told anew."""
+    groups_changed: Callable[[], None] = _nothing
+    """Told that a Slack user group changed."""
     tasks: Tasks = field(default_factory=Tasks)
     anchoring: Anchoring | None = None
     """Takes tasks that are asked elsewhere than in a message; None where nothing drives it."""

@@ -8,6 +8,7 @@ import pytest
 
 from agent.domain import Principal, RunStatus, Tier
 from agent.fakes import ScriptedModel
+from agent.policy import load_policy
 from bot.app import PolicyEntitlement
 from tests.scenario import script
 from tests.scenario.conftest import Opened
@@ -82,7 +83,7 @@ async def test_invariant_5_when_nobody_else_could_decide_the_card_says_so_at_onc
 
 
 def test_invariant_5_only_a_terminals_medium_actions_may_be_approved_by_who_asked() -> None:
-    entitlement = PolicyEntitlement(None, None)  # type: ignore[arg-type]  # what it says here needs neither
+    entitlement = PolicyEntitlement(load_policy, None)  # type: ignore[arg-type]  # what it says here needs no identity
     local, slack = Principal(kind="local", user="1000"), Principal(team=TEAM, user=OMAR)
     allowed = {
         (who.kind, tier): entitlement.self_approval_allowed(who, "query_sql", tier)

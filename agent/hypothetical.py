@@ -1,0 +1,108 @@
+"""What the policy would say of a call that nobody made: facts from the text alone, without files and databases."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any, cast
+
+from pydantic import Field
+
+from agent.chain import Chain
+from agent.domain import Effect, Intent, Principal, Risk, Value
+from agent.facts.amounts import amount_in
+from agent.facts.model import Facts
+from agent.facts.path import path_flags
+from agent.facts.python import python_facts
+from agent.facts.seeds import seed_patterns
+from agent.facts.shell import shell_facts
+from agent.facts.sql import sql_facts
+from agent.facts.url import http_facts
+from agent.policy import Policy
+
+_READS = frozenset({"search", "list_files", "read_file", "calculate"})
+SOMEBODY = Principal(team="T0", user="U0")
+
+
+class Call(Value):
+    """A call as a table test or the command line gives it."""
+
+    tool: str = Field(min_length=1, max_length=200)
+    args: dict[str, Any] = {}
+    principal: str = ""
+    """A principal's key; somebody of the home team when empty."""
+    channel: str = ""
+    at: float = 0.0
+    facts: dict[str, Any] = {}
+    """Facts that only a look at files and databases would tell, such as counts; put over those of the text."""
+    chain: Chain = Chain()
+
+
+def rate_call(policy: Policy, call: Call) -> tuple[Risk, Facts]:
+    """The rating of a call and what it stands on; raises ValueError when the facts given are none."""
+    facts = static_facts(call.tool, call.args)
+    if call.facts:
+        given = {**facts.model_dump(), **call.facts}
+        given["counts"] = {**facts.counts, **call.facts.get("counts", {})}
+        given["flags"] = (*facts.flags, *call.facts.get("flags", ()))
+        facts = Facts.model_validate(given)
+    who = Principal.parse(call.principal) if call.principal else SOMEBODY
+    risk = policy.rate(
+        call.tool,
+        call.args,
+        facts,
+        who,
+        read_only=call.tool in _READS,
+        channel=call.channel,
+        at=call.at,
+        chain=call.chain,
+    )
+    return risk, facts
+
+
+def static_facts(tool: str, args: Mapping[str, Any]) -> Facts:  # noqa: PLR0911  one line a tool reads best
+    """The facts of a call of a tool that comes with Second Key, as far as its text tells them; never raises."""
+
+    def text(name: str) -> str:
+        value = args.get(name, "")
+        return value if isinstance(value, str) else str(value)
+
+    match tool:
+        case "run_shell":
+            return shell_facts(text("command"))
+        case "run_python":
+            return python_facts(text("code"))
+        case "query_sql":
+            return sql_facts(text("sql"), text("database") or "?")
+        case "http_request":
+            return http_facts(text("method") or "GET", text("url"), text("body"))
+        case "write_file":
+            path = posixpath.normpath(text("path") or ".")
+            effect = Intent(effect=Effect.MODIFY, target=f"workspace:{path}")
+            return Facts(effects=(effect,), where="workspace", flags=path_flags(path), counts={"files": 1})
+        case "apply_changes":
+            return _applied(args)
+        case _ if tool in _READS:
+            return Facts(effects=(Intent(effect=Effect.READ, target="file:"),), where="workspace")
+        case _:
+            return _foreign(tool, args)
+
+
+def _applied(args: Mapping[str, Any]) -> Facts:
+    given: object = args.get("files", [])
+    paths = [str(path) for path in cast("list[Any]", given)] if isinstance(given, list) else []
+    return Facts(
+        effects=tuple(Intent(effect=Effect.MODIFY, target=f"file:{path}") for path in paths),
+        where="project",
+        reversibility="compensable",
+        flags=path_flags(*paths),
+        counts={"files": len(paths)},
+    )
+
+
+def _foreign(tool: str, args: Mapping[str, Any]) -> Facts:
+    """A tool of somebody else: what it does is not known, what stands in its arguments is."""
+    words = "\n".join(str(value) for value in args.values())
+    seeds = ("seed_pattern",) if seed_patterns(words) else ()
+    effect = Intent(effect=Effect.EXECUTE, target=f"tool:{tool}")
+    return Facts(effects=(effect,), where="network", flags=seeds, amount=amount_in(dict(args)))
