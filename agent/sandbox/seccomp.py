@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from agent.errors import SandboxUnavailable
 
-#: Name → its number on x86_64 and on arm64. All of them answer EPERM.
+#: Name → its number on x86_64 and on arm64. All of them answer EPERM. Among them is memory that no limit counts.
 _DENIED: dict[str, tuple[int, int]] = {
     "acct": (163, 89),
     "add_key": (248, 217),
@@ -34,11 +34,15 @@ _DENIED: dict[str, tuple[int, int]] = {
     "keyctl": (250, 219),
     "lookup_dcookie": (212, 18),
     "mbind": (237, 235),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
     "migrate_pages": (256, 238),
     "mount": (165, 40),
     "mount_setattr": (442, 442),
     "move_mount": (429, 429),
     "move_pages": (279, 239),
+    "mq_open": (240, 180),
+    "msgget": (68, 186),
     "name_to_handle_at": (303, 264),
     "open_by_handle_at": (304, 265),
     "open_tree": (428, 428),
@@ -58,6 +62,7 @@ _DENIED: dict[str, tuple[int, int]] = {
     "sethostname": (170, 161),
     "setns": (308, 268),
     "settimeofday": (164, 170),
+    "shmget": (29, 194),
     "swapoff": (168, 225),
     "swapon": (167, 224),
     "syslog": (103, 116),

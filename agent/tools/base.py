@@ -86,7 +86,8 @@ class Tool(Generic[A]):
     exclusive: ClassVar[bool] = True
     """Never at the same time as another exclusive action of the run."""
     needs_sandbox: ClassVar[bool] = False
-    timeout_s: ClassVar[float] = TOOL_TIMEOUT_S
+    timeout_s: float = TOOL_TIMEOUT_S
+    """Real seconds; an operator may set another limit."""
 
     def parse(self, arguments: Mapping[str, Any]) -> A:
         """Validated arguments; raises pydantic.ValidationError."""

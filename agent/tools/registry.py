@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -15,8 +16,10 @@ from agent.tools.calculate import Calculate
 from agent.tools.files import ListFiles, ReadFile, WriteFile
 from agent.tools.python import RunPython
 from agent.tools.search import Search
+from agent.tools.shell import RunShell
 from agent.tools.sql import QuerySql, ReadSql
 
+_NONE: Mapping[str, float] = MappingProxyType({})
 _READS = ("search", "list_files", "read_file", "calculate")
 #: None stands for all.
 _ALLOWED: Mapping[Worker, tuple[str, ...] | None] = MappingProxyType(
@@ -31,8 +34,18 @@ _ALLOWED: Mapping[Worker, tuple[str, ...] | None] = MappingProxyType(
 class Registry:
     """The allowlist. A tool that is not in it does not exist."""
 
-    def __init__(self, tools: Iterable[Tool[Any]]) -> None:
-        self._tools: Mapping[str, Tool[Any]] = MappingProxyType({tool.name: tool for tool in tools})
+    def __init__(self, tools: Iterable[Tool[Any]], *, timeouts: Mapping[str, float] = _NONE) -> None:
+        """Raises ToolNotAllowed when two tools have one name, or `timeouts` names a tool that is not there."""
+        found: dict[str, Tool[Any]] = {}
+        for tool in tools:
+            if tool.name in found:
+                raise ToolNotAllowed(f"Two tools are called {tool.name!r}.")
+            found[tool.name] = copy.copy(tool) if tool.name in timeouts else tool
+        for name, seconds in timeouts.items():
+            if name not in found:
+                raise ToolNotAllowed(f"There is no tool {name[:60]!r} to set a timeout for.")
+            found[name].timeout_s = seconds
+        self._tools: Mapping[str, Tool[Any]] = MappingProxyType(found)
         self._reads_only = ReadSql()
 
     @property
@@ -62,5 +75,15 @@ class Registry:
 
 
 def default_tools() -> tuple[Tool[Any], ...]:
-    """The eight tools that come with Second Key."""
-    return (Search(), ListFiles(), ReadFile(), WriteFile(), Calculate(), RunPython(), QuerySql(), ApplyChanges())
+    """The nine tools that come with Second Key."""
+    return (
+        Search(),
+        ListFiles(),
+        ReadFile(),
+        WriteFile(),
+        Calculate(),
+        RunPython(),
+        RunShell(),
+        QuerySql(),
+        ApplyChanges(),
+    )

@@ -67,7 +67,7 @@ async def call(context: ToolContext, name: str, **arguments: Any) -> ToolResult:
     return await tool.run(tool.parse(bound.model_dump(mode="json")), context, preview)
 
 
-def test_there_are_eight_tools_and_each_says_what_it_is() -> None:
+def test_there_are_nine_tools_and_each_says_what_it_is() -> None:
     assert REGISTRY.names == (
         "apply_changes",
         "calculate",
@@ -75,6 +75,7 @@ def test_there_are_eight_tools_and_each_says_what_it_is() -> None:
         "query_sql",
         "read_file",
         "run_python",
+        "run_shell",
         "search",
         "write_file",
     )
@@ -89,8 +90,8 @@ def test_invariant_7_an_unknown_tool_is_refused() -> None:
 @pytest.mark.parametrize(
     ("worker", "missing"),
     [
-        (Worker.RESEARCH, {"write_file", "run_python", "apply_changes"}),
-        (Worker.REVIEW, {"write_file", "apply_changes"}),
+        (Worker.RESEARCH, {"write_file", "run_python", "run_shell", "apply_changes"}),
+        (Worker.REVIEW, {"write_file", "run_shell", "apply_changes"}),
         (Worker.CODE, set[str]()),
     ],
 )
