@@ -84,7 +84,7 @@ class Quota:
                 continue
             if about.st_ino not in self.before.marks or depth >= MAX_DEPTH:
                 # All of it is new. Its depth may be beyond Python's, so the system's own tool takes it away.
-                _remove(path / name)
+                remove_tree(path / name)
                 gone += 1
                 continue
             inner = _opened(descriptor, name, about.st_mode)
@@ -102,7 +102,8 @@ def _opened(descriptor: int, name: str, mode: int) -> int:
     return os.open(name, _FOLDER, dir_fd=descriptor)
 
 
-def _remove(path: Path) -> None:
+def remove_tree(path: Path) -> None:
+    """Take away a folder that a program made, however deep it is and whatever it closed. Blocks."""
     for command in (("chmod", "-R", "u+rwX", "--", str(path)), ("rm", "-rf", "--one-file-system", "--", str(path))):
         subprocess.run(  # noqa: S603 - two fixed commands on a path of ours
             command,

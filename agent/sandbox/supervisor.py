@@ -129,7 +129,8 @@ class _Killer:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+                # Not `Process.kill`, which looks whether it has ended and so takes its exit code from asyncio.
+                os.kill(self._process.pid, signal.SIGKILL)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
