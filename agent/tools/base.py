@@ -11,9 +11,11 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from agent.broker import Broker
 from agent.domain import TOOL_TIMEOUT_S, Value, canonical
 from agent.facts.model import Facts
 from agent.ports import Sandbox, ToolSpec
+from agent.tools.egress import Egress
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -72,6 +74,10 @@ class ToolContext:
     databases: Mapping[str, Database] = field(default_factory=dict[str, Database])
     max_files: int = 50
     """The policy's cap on files of one `apply_changes`."""
+    egress: Egress = field(default_factory=Egress)
+    """Where http_request may go; nowhere by default."""
+    broker: Broker = field(default_factory=Broker)
+    """The secrets that tools may use without seeing them."""
 
 
 class Tool(Generic[A]):

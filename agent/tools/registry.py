@@ -14,6 +14,7 @@ from agent.tools.apply_changes import ApplyChanges
 from agent.tools.base import Tool
 from agent.tools.calculate import Calculate
 from agent.tools.files import ListFiles, ReadFile, WriteFile
+from agent.tools.http import HttpRequest
 from agent.tools.python import RunPython
 from agent.tools.search import Search
 from agent.tools.shell import RunShell
@@ -24,7 +25,7 @@ _READS = ("search", "list_files", "read_file", "calculate")
 #: None stands for all.
 _ALLOWED: Mapping[Worker, tuple[str, ...] | None] = MappingProxyType(
     {
-        Worker.RESEARCH: (*_READS, "query_sql"),
+        Worker.RESEARCH: (*_READS, "query_sql", "http_request"),
         Worker.CODE: None,
         Worker.REVIEW: (*_READS, "query_sql", "run_python"),
     }
@@ -46,7 +47,8 @@ class Registry:
                 raise ToolNotAllowed(f"There is no tool {name[:60]!r} to set a timeout for.")
             found[name].timeout_s = seconds
         self._tools: Mapping[str, Tool[Any]] = MappingProxyType(found)
-        self._reads_only = ReadSql()
+        reading = {tool.name: _for_reading(tool) for tool in found.values()}
+        self._reading: Mapping[str, Tool[Any]] = MappingProxyType(reading)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,9 +60,7 @@ class Registry:
         tool = self._tools.get(name)
         if tool is None or not self.allows(name, worker):
             raise ToolNotAllowed(f"The tool {name[:60]!r} is not on the allowlist.")
-        if worker in {Worker.RESEARCH, Worker.REVIEW} and isinstance(tool, QuerySql):
-            return self._reads_only
-        return tool
+        return self._reading[name] if worker in {Worker.RESEARCH, Worker.REVIEW} else tool
 
     def allows(self, name: str, worker: Worker | None = None) -> bool:
         """Whether the tool is on the list at all, and on the worker's."""
@@ -74,8 +74,21 @@ class Registry:
         return tuple(self.get(name, worker).spec() for name in self.names if self.allows(name, worker))
 
 
+def _for_reading(tool: Tool[Any]) -> Tool[Any]:
+    """The tool as workers have it that only read."""
+    match tool:
+        case QuerySql():
+            reading: Tool[Any] = ReadSql()
+        case HttpRequest():
+            reading = tool.for_reading()
+        case _:
+            return tool
+    reading.timeout_s = tool.timeout_s
+    return reading
+
+
 def default_tools() -> tuple[Tool[Any], ...]:
-    """The nine tools that come with Second Key."""
+    """The ten tools that come with Second Key."""
     return (
         Search(),
         ListFiles(),
@@ -85,5 +98,6 @@ def default_tools() -> tuple[Tool[Any], ...]:
         RunPython(),
         RunShell(),
         QuerySql(),
+        HttpRequest(),
         ApplyChanges(),
     )
