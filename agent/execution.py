@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 from agent import events as ev
@@ -21,6 +22,7 @@ from agent.gate import may_start
 from agent.ports import Fact, Intention
 from agent.proposing import SUMMARY_CHARACTERS, Proposer, refusal, worker_of
 from agent.rating import Rater, Rating, put_blob
+from agent.secrets import redacted
 from agent.state import ActionState, RunState
 from agent.supervisor import StartAction
 from agent.tools.base import Preview, Tool, ToolResult
@@ -163,7 +165,7 @@ class Executor:
         )
 
     def _body(self, result: ToolResult) -> str:
-        return self._kit.redact(result.model_dump_json())
+        return json.dumps(redacted(result.model_dump(mode="json"), self._kit.redact))
 
     async def _again_with_new_preview(self, state: RunState, item: ActionState) -> list[ev.Event]:
         """Propose the same call anew, so that people see what it would change now (DESIGN.md §7)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 
 from agent import events as ev
@@ -13,6 +14,7 @@ from agent.facts.model import Facts
 from agent.gate import Verdict, decide
 from agent.ports import Intention
 from agent.proposing import SUMMARY_CHARACTERS, refusal, worker_of
+from agent.secrets import redacted
 from agent.state import ActionState, RunState
 from agent.supervisor import RateAction
 from agent.tools.base import Preview
@@ -93,7 +95,7 @@ class Rater:
             undecidable=bool(rating.facts.undecidable),
             headline=self._kit.redact(rating.headline)[:SUMMARY_CHARACTERS],
             facts_blob=put_blob(blobs, rating.facts.model_dump_json()),
-            preview_blob=put_blob(blobs, rating.preview.model_dump_json()) if rating.preview.kind != "none" else "",
+            preview_blob=put_blob(blobs, self._shown(rating.preview)) if rating.preview.kind != "none" else "",
             policy_version=policy.version,
         )
         match verdict.door:
@@ -106,6 +108,10 @@ class Rater:
             case "person":
                 opened = self._takeover(state, item, "high")
                 return [*self.withdrawals(state, "A person was asked to take over."), rated, opened], blobs
+
+    def _shown(self, preview: Preview) -> str:
+        """A preview as people see it: rows and files may hold what nobody is to see. What is compared is its hash."""
+        return json.dumps(redacted(preview.model_dump(mode="json"), self._kit.redact))
 
     def _approval(self, state: RunState, item: ActionState, because: str) -> ev.ApprovalRequested:
         policy, now = self._kit.policy(), self._kit.clock.now()
