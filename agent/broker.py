@@ -62,6 +62,10 @@ class Broker:
         """All names, sorted."""
         return tuple(sorted(self._sources))
 
+    def for_place(self, place: str) -> tuple[str, ...]:
+        """Names of the secrets that may be sent to an origin, sorted."""
+        return tuple(name for name in self.names if place in self._sources[name].hosts)
+
     def check(self, text: str, place: str) -> tuple[str, ...]:
         """The secrets that a text refers to; raises SecretNotAllowed when one may not go to this origin."""
         names = tuple(dict.fromkeys(_REFERENCE.findall(text)))

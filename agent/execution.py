@@ -139,9 +139,11 @@ class Executor:
                     result = await tool.run(tool.parse(item.action.arguments), self._kit.context(state), preview)
                 outcome = Outcome.SUCCEEDED if result.ok else Outcome.FAILED
                 summary, output = result.summary, self._body(result)
-            except (TimeoutError, ToolTimedOut):
+            except TimeoutError:
                 outcome, code = Outcome.TIMED_OUT, ToolTimedOut.code
                 summary = f"It took longer than {limit_s:g} s and was ended."
+            except ToolTimedOut as error:
+                outcome, code, summary = Outcome.TIMED_OUT, error.code, str(error)
             except (PreviewMismatch, ToolNotAllowed, SandboxUnavailable) as error:
                 outcome, code, summary = Outcome.REFUSED, error.code, str(error)
             except ToolError as error:

@@ -13,10 +13,11 @@ import structlog
 from slack_bolt.app.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
+from agent.broker import Broker
 from agent.clock import RandomIds, SystemClock
 from agent.domain import Principal, Tier
 from agent.equipment import Equipment
-from agent.errors import ConfigurationError, ModelError
+from agent.errors import ConfigurationError, ModelError, ToolNotAllowed
 from agent.model import WireModel, chain_from
 from agent.policy import People, Policy, load_policy
 from agent.ports import ChatModel, Clock
@@ -30,6 +31,9 @@ from agent.supervisor import Limits
 from agent.telemetry import Telemetry
 from agent.tools.base import Database as NamedDatabase
 from agent.tools.base import ToolContext
+from agent.tools.egress import Egress
+from agent.tools.http import HttpRequest
+from agent.tools.own import load_tools
 from agent.tools.registry import Registry, default_tools
 from bot.blocks.message import Look
 from bot.blocks.render import Renderer
@@ -194,11 +198,27 @@ class _Builder:
         self.ids = RandomIds()
         self.metrics = Metrics()
         self.telemetry = configure_tracing(environment, metadata.version("secondkey"))
-        self.known = known_secrets(settings, environment)
+        self.broker = Broker(settings.secrets, environment)
+        self.egress = Egress(settings.egress)
+        self.registry = self._tools()
+        self.own_secrets = known_secrets(settings, environment)
         self.app: App | None = None
+
+    @property
+    def known(self) -> Mapping[str, str]:
+        return {**self.own_secrets, **self.broker.known}
 
     def redact(self, text: str) -> str:
         return redact(text, self.known)
+
+    def _tools(self) -> Registry:
+        """What comes with Second Key, and what the operator added."""
+        try:
+            http = (HttpRequest(egress=self.egress, broker=self.broker),) if self.egress else ()
+            named = (*default_tools(), *http, *load_tools(self.settings.tools))
+            return Registry(named, timeouts=self.settings.tool_timeouts)
+        except ToolNotAllowed as error:
+            raise ConfigurationError(str(error), fix="Mend `tools` or `tool_timeouts`.") from error
 
     async def build(self, stop: asyncio.Event) -> App | None:
         settings = self.settings
@@ -289,6 +309,8 @@ class _Builder:
                 sandbox=sandbox,
                 databases=databases,
                 max_files=policy.limits.max_files,
+                egress=self.egress,
+                broker=self.broker,
             )
 
         def kind_of_secret(text: str) -> str:
@@ -298,7 +320,7 @@ class _Builder:
             journal=journal,
             clock=self.clock,
             ids=self.ids,
-            registry=Registry(default_tools()),
+            registry=self.registry,
             policy=lambda: policy,
             runbooks=runbooks,
             context=context,

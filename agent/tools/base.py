@@ -83,13 +83,13 @@ class ToolContext:
 class Tool(Generic[A]):
     """A tool. Subclasses set the class attributes and implement `facts` and `run`."""
 
-    name: ClassVar[str]
-    description: ClassVar[str]
+    name: str
+    description: str
     arguments: type[A]
-    read_only: ClassVar[bool] = False
-    idempotent: ClassVar[bool] = False
+    read_only: bool = False
+    idempotent: bool = False
     """Running it twice is the same as once; a crash between start and result may then run it again."""
-    exclusive: ClassVar[bool] = True
+    exclusive: bool = True
     """Never at the same time as another exclusive action of the run."""
     needs_sandbox: ClassVar[bool] = False
     timeout_s: float = TOOL_TIMEOUT_S

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -116,6 +116,11 @@ class Egress:
     def origins(self) -> tuple[str, ...]:
         """Where something may be reached, sorted."""
         return tuple(sorted(self._origins))
+
+    def words(self, secrets: Sequence[str], origin: str) -> str:
+        """One origin for a model, such as `GET at https://api.example.com (secrets: API_TOKEN)`."""
+        methods = ", ".join(self._origins[origin].methods)
+        return f"{methods} at {origin}" + (f" (secrets: {', '.join(secrets)})" if secrets else "")
 
     def allowed(self, method: str, url: Url) -> Allowed:
         """What the list says of a request; raises HostNotAllowed when it does not stand there."""

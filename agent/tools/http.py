@@ -10,13 +10,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from agent.broker import references
+from agent.broker import Broker, references
 from agent.domain import Effect, Intent
 from agent.errors import BadArguments, ToolNotAllowed
 from agent.facts.model import Facts
 from agent.facts.seeds import seed_patterns
 from agent.tools.base import Arguments, Preview, Tool, ToolContext, ToolResult
-from agent.tools.egress import Url, read_url
+from agent.tools.egress import Egress, Url, read_url
 from agent.tools.http_client import HttpClient, Reply, Resolve, resolve
 
 _MARGIN_S = 1.0
@@ -64,12 +64,20 @@ class HttpRequest(Tool[HttpArguments]):
     )
     arguments = HttpArguments
 
-    def __init__(self, resolver: Resolve = resolve) -> None:
+    def __init__(
+        self, resolver: Resolve = resolve, *, egress: Egress | None = None, broker: Broker | None = None
+    ) -> None:
+        """`egress` and `broker` are told to models: where requests may go, and which secrets there are by name."""
         self._resolver = resolver
+        if egress is not None and broker is not None:
+            places = "; ".join(egress.words(broker.for_place(origin), origin) for origin in egress.origins)
+            self.description = f"{self.description} Allowed: {places}."
 
     def for_reading(self) -> HttpRequest:
         """The same tool for a worker that only reads."""
-        return _HttpRead(self._resolver)
+        reading = _HttpRead(self._resolver)
+        reading.description = self.description
+        return reading
 
     async def bind(self, arguments: HttpArguments, context: ToolContext) -> HttpArguments:
         """The address in its one spelling; raises BadArguments, HostNotAllowed, SecretNotAllowed."""

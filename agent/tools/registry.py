@@ -67,7 +67,7 @@ class Registry:
         if name not in self._tools:
             return False
         allowed = _ALLOWED[worker] if worker is not None else None
-        return allowed is None or name in allowed
+        return allowed is None or name in allowed or self._tools[name].read_only
 
     def specs(self, worker: Worker) -> tuple[ToolSpec, ...]:
         """What a worker's model is told of its tools, sorted by name."""
@@ -88,7 +88,7 @@ def _for_reading(tool: Tool[Any]) -> Tool[Any]:
 
 
 def default_tools() -> tuple[Tool[Any], ...]:
-    """The ten tools that come with Second Key."""
+    """The nine tools that every installation has; http_request comes with a list of places."""
     return (
         Search(),
         ListFiles(),
@@ -98,6 +98,5 @@ def default_tools() -> tuple[Tool[Any], ...]:
         RunPython(),
         RunShell(),
         QuerySql(),
-        HttpRequest(),
         ApplyChanges(),
     )

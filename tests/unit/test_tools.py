@@ -67,11 +67,10 @@ async def call(context: ToolContext, name: str, **arguments: Any) -> ToolResult:
     return await tool.run(tool.parse(bound.model_dump(mode="json")), context, preview)
 
 
-def test_there_are_ten_tools_and_each_says_what_it_is() -> None:
+def test_there_are_nine_tools_and_each_says_what_it_is() -> None:
     assert REGISTRY.names == (
         "apply_changes",
         "calculate",
-        "http_request",
         "list_files",
         "query_sql",
         "read_file",
@@ -92,7 +91,7 @@ def test_invariant_7_an_unknown_tool_is_refused() -> None:
     ("worker", "missing"),
     [
         (Worker.RESEARCH, {"write_file", "run_python", "run_shell", "apply_changes"}),
-        (Worker.REVIEW, {"write_file", "run_shell", "http_request", "apply_changes"}),
+        (Worker.REVIEW, {"write_file", "run_shell", "apply_changes"}),
         (Worker.CODE, set[str]()),
     ],
 )
