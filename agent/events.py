@@ -317,6 +317,17 @@ class StopRequested(Value):
     reason: str = ""
 
 
+class ChangesUndone(Value):
+    """What `apply_changes` had put into the project was taken back, or could not be (`problem` says why)."""
+
+    type: Literal["changes_undone"] = "changes_undone"
+    flag: int
+    """The control row that asked for it."""
+    by: str
+    files: tuple[str, ...] = ()
+    problem: str = ""
+
+
 class TimeRanOut(Value):
     """The run used up its active time."""
 
@@ -365,6 +376,7 @@ Event = (
     | TakeoverReminded
     | TakeoverClosed
     | StopRequested
+    | ChangesUndone
     | TimeRanOut
     | RunFinished
 )

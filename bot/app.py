@@ -49,6 +49,7 @@ from bot.listeners import register
 from bot.listeners.services import Services
 from bot.observability import Metrics, configure_tracing
 from bot.posting import Poster
+from bot.undo import Undo
 from bot.web import WebServer, serve
 from storage.control import Control
 from storage.database import Database
@@ -250,6 +251,7 @@ class _Builder:
             resumed=lambda: self._wake_all(db),
             signer=signer,
             retention=Retention(db, days=settings.retention_days),
+            undo=Undo(db, control, settings.data / "workspaces", settings.project).carry_out,
         )
         bolt = self._bolt(client)
         try:

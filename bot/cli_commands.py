@@ -48,11 +48,20 @@ def add_commands(commands: Commands) -> None:
     resume = commands.add_parser("resume", help="end a pause", description=_FLAG, epilog=_KILL)
     resume.set_defaults(run=_resume)
 
+    undo = commands.add_parser(
+        "undo",
+        help="take back what a run put into the project, within a day",
+        description=f"Only where every file is as the run left it; else nothing is changed. {_FLAG}",
+    )
+    undo.add_argument("run_id", metavar="RUN", help="a run's id, or the beginning of one")
+    undo.add_argument("--reason", default="", help="why")
+    undo.set_defaults(run=_undo)
+
     approvals = commands.add_parser("approvals", help="what waits for a yes, for how long, and whose")
     approvals.add_argument("--json", action="store_true", help="print JSON")
     approvals.set_defaults(run=_approvals)
 
-    for parser in (stop, pause, resume, approvals):
+    for parser in (stop, pause, resume, undo, approvals):
         _config(parser)
     _add_audit(commands)
 
@@ -122,6 +131,12 @@ def _resume(arguments: argparse.Namespace) -> int:
     from bot import cli_control  # noqa: PLC0415  # as at the top
 
     return cli_control.resume(_settings(arguments))
+
+
+def _undo(arguments: argparse.Namespace) -> int:
+    from bot import cli_undo  # noqa: PLC0415  # as at the top
+
+    return cli_undo.undo(_settings(arguments), arguments.run_id, reason=arguments.reason)
 
 
 def _approvals(arguments: argparse.Namespace) -> int:

@@ -43,7 +43,7 @@ def resume(settings: Settings) -> int:
 
 
 async def _stop(settings: Settings, prefix: str, reason: str) -> int:
-    async with _beside(settings) as db:
+    async with beside(settings) as db:
         queries, control = Queries(db), Control(db, kill_file=settings.kill_file)
         if prefix:
             line = queries.find_run(prefix)
@@ -60,26 +60,26 @@ async def _stop(settings: Settings, prefix: str, reason: str) -> int:
                 return _say("No run was going.")
             runs, run, what = tuple(item.id for item in going), "", count(len(going), "run")
         begun = time.perf_counter()
-        await control.write("stop", run=run, by=_who(), reason=reason)
+        await control.write("stop", run=run, by=who(), reason=reason)
 
         def is_over() -> bool:
             return all((found := queries.run(one)) is None or found.status.is_final for one in runs)
 
-        return await _await_effect(db, f"Stop of {what}", f"{what[:1].upper()}{what[1:]} stopped", begun, is_over)
+        return await await_effect(db, f"Stop of {what}", f"{what[:1].upper()}{what[1:]} stopped", begun, is_over)
 
 
 async def _pause(settings: Settings, reason: str) -> int:
-    async with _beside(settings) as db:
+    async with beside(settings) as db:
         control = Control(db, kill_file=settings.kill_file)
         if any(flag.kind == "pause" and not flag.run for flag in control.standing()):
             return _say("Everything is paused already; `secondkey resume` goes on.")
         begun = time.perf_counter()
-        flag = await control.write("pause", by=_who(), reason=reason)
-        return await _await_effect(db, "Pause", "Paused", begun, lambda: control.is_taken(flag))
+        flag = await control.write("pause", by=who(), reason=reason)
+        return await await_effect(db, "Pause", "Paused", begun, lambda: control.is_taken(flag))
 
 
 async def _resume(settings: Settings) -> int:
-    async with _beside(settings) as db:
+    async with beside(settings) as db:
         control = Control(db, kill_file=settings.kill_file)
         if control.killed_by_file:
             sys.stdout.write(f"The file {settings.kill_file} stops everything; remove it to go on.\n")
@@ -87,13 +87,14 @@ async def _resume(settings: Settings) -> int:
             sys.stdout.write("Nothing was paused.\n")
             return int(control.killed_by_file)
         begun = time.perf_counter()
-        flag = await control.write("resume", by=_who())
-        code = await _await_effect(db, "Resume", "Resumed", begun, lambda: control.is_taken(flag))
+        flag = await control.write("resume", by=who())
+        code = await await_effect(db, "Resume", "Resumed", begun, lambda: control.is_taken(flag))
         return code or int(control.killed_by_file)
 
 
 @asynccontextmanager
-async def _beside(settings: Settings) -> AsyncGenerator[Database]:
+async def beside(settings: Settings) -> AsyncGenerator[Database]:
+    """The database, without the lease; raises ConfigurationError when there is none."""
     if not settings.database.is_file():
         raise ConfigurationError(
             f"There is no database at {settings.database}.", fix="Start `secondkey serve` once, or set `data`."
@@ -105,7 +106,7 @@ async def _beside(settings: Settings) -> AsyncGenerator[Database]:
         await db.close()
 
 
-async def _await_effect(db: Database, order: str, done: str, begun: float, has_happened: Callable[[], bool]) -> int:
+async def await_effect(db: Database, order: str, done: str, begun: float, has_happened: Callable[[], bool]) -> int:
     """Say how long it took until a running server obeyed, or that none runs."""
     server = Lease(db, RandomIds(), holder="").current()
     if server is None:
@@ -121,7 +122,8 @@ async def _await_effect(db: Database, order: str, done: str, begun: float, has_h
     return _say(f"{done} in {(time.perf_counter() - begun) * 1000:.0f} ms.")
 
 
-def _who() -> str:
+def who() -> str:
+    """Whoever typed the command, as a principal's key."""
     return f"local:{os.getuid()}"
 
 

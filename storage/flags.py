@@ -10,7 +10,7 @@ from agent.errors import RunPaused, RunStopped
 from storage.database import Tx
 from storage.working import Working
 
-Kind = Literal["stop", "pause", "resume", "kill", "decide"]
+Kind = Literal["stop", "pause", "resume", "kill", "decide", "undo"]
 # A stop of everything is for the runs that were there; pause and kill stand until they are lifted.
 _HALTS = """SELECT kind FROM control WHERE lifted_at IS NULL AND run IN ('', ?) AND (kind IN ('pause', 'kill') OR
   (kind = 'stop' AND (run <> '' OR at >= (SELECT created_at FROM runs WHERE id = ?))))"""

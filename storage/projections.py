@@ -26,6 +26,7 @@ AFTER_THE_END = (
     ev.DenialExplained,
     ev.TakeoverClosed,
     ev.StopRequested,
+    ev.ChangesUndone,
 )
 _QUIET = (
     ev.ModelCallStarted,
@@ -213,5 +214,6 @@ _TABLE: dict[type[ev.Event], Callable[[Working, Any, int], None]] = {
     ev.TakeoverReminded: takeovers.takeover_reminded,
     ev.TakeoverClosed: takeovers.takeover_closed,
     ev.StopRequested: _only_told,
+    ev.ChangesUndone: _only_told,
     ev.TimeRanOut: _only_told,
 }
