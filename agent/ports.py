@@ -187,6 +187,8 @@ class SandboxCall:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     read_only: tuple[Path, ...] = ()
     """Further host folders to bind read-only at the same path."""
+    protect: tuple[str, ...] = ()
+    """Names in the workspace's top folder that cannot be changed, moved or replaced, such as `.git`."""
     processes: int = 64
     """Processes and threads at once."""
     memory_bytes: int = 2_147_483_648

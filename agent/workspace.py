@@ -14,6 +14,7 @@ from pathlib import Path
 from agent.applying import drop_note, latest, put_all, take_back, taken_back, write_note
 from agent.domain import canonical
 from agent.errors import PreviewMismatch, ToolFailed
+from agent.facts.path import is_credentials
 from agent.tools import bases as limits
 from agent.tools.bases import Base, Change, load_bases, read_file, read_now, save_bases
 from agent.tools.beneath import Beneath
@@ -59,7 +60,7 @@ class Workspace:
     @property
     def files(self) -> Path:
         """The folder with the files themselves."""
-        return self._root / "files"
+        return (self._root / "files").resolve()
 
     @property
     def exists(self) -> bool:
@@ -96,6 +97,18 @@ class Workspace:
         """
         return await to_the_end(lambda _: self._take_back(order))
 
+    async def adopt(self) -> None:
+        """Make the project itself the workspace, without a copy: for a person's own calls. Raises ToolFailed."""
+        await asyncio.to_thread(self._adopt)
+
+    def _adopt(self) -> None:
+        try:
+            self._root.mkdir(parents=True)
+            (self._root / "files").symlink_to(self._project)
+            save_bases(self._root / "manifest.json", {})
+        except OSError as error:
+            raise ToolFailed(f"The workspace cannot be made: {error.strerror}.") from error
+
     def _make(self) -> None:
         if self.exists:
             return
@@ -129,7 +142,8 @@ class Workspace:
         if not self.exists:
             return View(self._project, list_project(self._project))
         with Beneath(self.files) as files:
-            found = tuple(sorted(path for path, entry in files.walk() if stat.S_ISREG(entry.st_mode)))
+            regular = (path for path, entry in files.walk() if stat.S_ISREG(entry.st_mode))
+            found = tuple(sorted(path for path in regular if not is_credentials(path) and not _is_repository(path)))
         return View(self.files, found)
 
     def _diff(self) -> Diff:

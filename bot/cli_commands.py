@@ -57,6 +57,7 @@ def add_commands(commands: Commands) -> None:
     undo.add_argument("--reason", default="", help="why")
     undo.set_defaults(run=_undo)
 
+    _add_tool(commands)
     approvals = commands.add_parser("approvals", help="what waits for a yes, for how long, and whose")
     approvals.add_argument("--json", action="store_true", help="print JSON")
     approvals.set_defaults(run=_approvals)
@@ -64,6 +65,28 @@ def add_commands(commands: Commands) -> None:
     for parser in (stop, pause, resume, undo, approvals):
         _config(parser)
     _add_audit(commands)
+
+
+def _add_tool(commands: Commands) -> None:
+    tool = commands.add_parser("tool", help="call a tool from the shell, through policy and sandbox")
+    verbs = tool.add_subparsers(required=True, metavar="VERB")
+    call = verbs.add_parser(
+        "call",
+        help="one call",
+        description="Through allowlist, validation, facts, policy and sandbox, as an agent's call. Ends with 0 when it "
+        "was done, 1 when it failed, 3 when it was refused, 4 when it needs a person. The folder itself is the "
+        "workspace: what the call writes stays there.",
+    )
+    call.add_argument("tool", metavar="TOOL", help="its name, such as run_shell")
+    call.add_argument("--args", default="{}", metavar="JSON", help="its arguments (default: none)")
+    call.add_argument(
+        "--workspace", type=Path, default=Path(), metavar="DIR", help="the project (default: this folder)"
+    )
+    call.add_argument("--approve", action="store_true", help="say yes to a medium call; a high one is never run")
+    call.add_argument("--sandbox", choices=("bubblewrap", "landlock", "none"), default="", help="default: what works")
+    call.add_argument("--json", action="store_true", help="print JSON")
+    call.set_defaults(run=_tool_call)
+    _config(call)
 
 
 def _add_audit(commands: Commands) -> None:
@@ -131,6 +154,19 @@ def _resume(arguments: argparse.Namespace) -> int:
     from bot import cli_control  # noqa: PLC0415  # as at the top
 
     return cli_control.resume(_settings(arguments))
+
+
+def _tool_call(arguments: argparse.Namespace) -> int:
+    from bot import cli_tool  # noqa: PLC0415  # as at the top
+
+    wanted = cli_tool.Wanted(
+        tool=arguments.tool,
+        arguments=arguments.args,
+        workspace=arguments.workspace,
+        approved=arguments.approve,
+        sandbox=arguments.sandbox,
+    )
+    return cli_tool.call(_settings(arguments), wanted, as_json=arguments.json)
 
 
 def _undo(arguments: argparse.Namespace) -> int:

@@ -66,7 +66,15 @@ class Bubblewrap:
         # A plain --dev leaves /dev and /dev/shm as memory file systems without a limit.
         words += ["--dev", "/dev", "--size", str(_TMP_BYTES), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108 - inside the sandbox
         words += ["--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108 - inside the sandbox
-        words += ["--bind", str(call.workspace), _MOUNT, "--chdir", _MOUNT, "--remount-ro", "/"]
+        words += ["--bind", str(call.workspace), _MOUNT]
+        for name in call.protect:
+            # A mount of its own: else it could be moved away and another put in its place.
+            inner = call.workspace / name
+            if inner.is_symlink():
+                raise SandboxUnavailable(f"{name} is a link here, so nothing is run over it.")
+            if inner.exists():
+                words += ["--ro-bind", str(inner), f"{_MOUNT}/{name}"]
+        words += ["--chdir", _MOUNT, "--remount-ro", "/"]
         environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", **call.environment}  # noqa: S108 - as above
         for name, value in environment.items():
             words += ["--setenv", name, value]

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import pwd
+import stat
 import sys
 import tempfile
 import zlib
@@ -63,7 +64,7 @@ class Landlock:
             user = self._user(call.workspace) if self._as_root else 0
             try:
                 scratch = stack.enter_context(_scratch(user))
-                _give(call.workspace, user)
+                _give(call.workspace, user, call.protect)
             except OSError as error:
                 raise SandboxUnavailable(f"The workspace cannot be handed over: {error.strerror}.") from error
             # The launcher ends with everything when our end of this pipe is closed, by whatever.
@@ -142,15 +143,28 @@ def _scratch(user: int) -> Generator[Path]:
         remove_tree(folder)
 
 
-def _give(folder: Path, user: int) -> None:
-    """Let everything in a workspace belong to the id that works in it; nothing runs there meanwhile. Blocks."""
+def _give(folder: Path, user: int, protect: tuple[str, ...]) -> None:
+    """Let what is in a workspace belong to the id that works in it; nothing runs there meanwhile. Blocks.
+
+    What is protected stays root's, in a folder that stays root's and is sticky, so that it cannot be moved away either.
+    """
+    kept = {os.fspath(folder / name) for name in protect if (folder / name).exists() or (folder / name).is_symlink()}
     if not user:
+        if kept:
+            raise SandboxUnavailable(
+                f"Without root the fallback cannot protect {', '.join(protect)}, so it is refused."
+            )
         return
+    if kept:
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | stat.S_ISVTX | 0o777)
+    else:
+        os.chown(folder, user, user)
     waiting = [os.fspath(folder)]
-    os.chown(folder, user, user)
     while waiting:
         with os.scandir(waiting.pop()) as entries:
             for entry in entries:
+                if entry.path in kept:
+                    continue
                 if entry.stat(follow_symlinks=False).st_uid != user:
                     os.chown(entry.path, user, user, follow_symlinks=False)
                 if entry.is_dir(follow_symlinks=False):

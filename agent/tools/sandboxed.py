@@ -38,6 +38,8 @@ async def run_in_workspace(
         workspace=files,
         stdin=stdin,
         timeout_s=max(_MARGIN_S, timeout_s - _MARGIN_S),
+        # Where the workspace is the project itself, what git and its hooks execute on the host is there too.
+        protect=(".git",) if files == context.project else (),
         read_only=interpreter(context.sandbox.name).read_only,
     )
     result = await context.sandbox.run(call)

@@ -201,7 +201,7 @@ async def test_only_text_is_read(context: ToolContext) -> None:
 @pytest.mark.parametrize(("regex", "query"), [(False, "beta"), (True, "b.ta$")])
 async def test_a_search_names_path_and_line(context: ToolContext, query: str, *, regex: bool) -> None:
     result = await call(context, "search", query=query, regex=regex)
-    assert result.text == "docs/a.md:2: Beta\n(1 files were too large or not text)"
+    assert result.text == "docs/a.md:2: Beta\n(not searched: data.bin is not text)"
     assert result.data["count"] == 1
 
 

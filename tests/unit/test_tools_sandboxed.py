@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.domain import Principal, Tier
-from agent.errors import BadArguments, SandboxUnavailable, ToolNotAllowed
+from agent.errors import BadArguments, SandboxUnavailable, ToolFailed, ToolNotAllowed
 from agent.policy import load_policy
 from agent.ports import SandboxResult
 from agent.sandbox.bubblewrap import Bubblewrap
@@ -99,3 +100,30 @@ async def test_an_operator_sets_the_limit_of_a_tool_and_the_sandbox_keeps_it(con
 def test_two_tools_of_one_name_are_refused() -> None:
     with pytest.raises(ToolNotAllowed):
         Registry((RunShell(), RunShell()))
+
+
+async def test_what_is_not_read_or_searched_is_named_with_the_reason(context: ToolContext) -> None:
+    project = context.project
+    (project / "data.bin").write_bytes(b"one\0two")
+    (project / "latin.txt").write_bytes("übel".encode("latin-1"))
+    (project / "huge.txt").write_text("one\n" * 400_000)
+    (project / ".env").write_text("PASSWORD=one\n")
+    (project / "way").symlink_to("/etc")
+    os.mkfifo(project / "pipe")
+    for regex in (False, True):
+        found = await call(context, "search", query="one", regex=regex)
+        assert found.data["hits"] == [{"path": "a.txt", "line": 1, "text": "one"}]
+        for said in ("data.bin is not text", "latin.txt is not text", "huge.txt has 1,600,000 bytes"):
+            assert said in found.text
+        assert "PASSWORD" not in found.text
+    for path, said in {
+        "pipe": "special file",
+        "way": "links are not followed",
+        "way/passwd": "behind a link",
+        ".env": "not for agents",
+        "nothing": "no file",
+        "data.bin": "not a text file",
+        "huge.txt": "limit",
+    }.items():
+        with pytest.raises(ToolFailed, match=said):
+            await call(context, "read_file", path=path)
