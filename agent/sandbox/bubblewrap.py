@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import shutil
@@ -12,6 +13,7 @@ from agent.ports import SandboxCall, SandboxResult
 from agent.sandbox.seccomp import program
 from agent.sandbox.selftest import prove
 from agent.sandbox.supervisor import Start, Supervisor
+from agent.sandbox.unprivileged import give, user_for
 
 _LIMITS = ("--as=1073741824", "--fsize=67108864", "--nofile=256", "--core=0")
 _TMP_BYTES = 67_108_864
@@ -28,6 +30,7 @@ class Bubblewrap:
         self._masked_proc = masked_proc
         self._bwrap = shutil.which(command)
         self._prlimit = shutil.which("prlimit")
+        self._setpriv = shutil.which("setpriv")
         self._supervisor = Supervisor()
 
     @property
@@ -43,37 +46,55 @@ class Bubblewrap:
         """Run a command to its end or limit; cancelling kills everything in it. Raises SandboxUnavailable."""
         if self._bwrap is None or self._prlimit is None:
             raise SandboxUnavailable("bubblewrap is not installed here, so tools that need a sandbox are refused.")
+        user = user_for(call.workspace)
+        if user and self._setpriv is None:
+            raise SandboxUnavailable("setpriv (util-linux) is not installed here, so root cannot be given up.")
+        try:
+            await asyncio.to_thread(give, call.workspace, user, call.protect)
+        except OSError as error:
+            raise SandboxUnavailable(f"The workspace cannot be handed over: {error.strerror}.") from error
         # The filter is inherited as a descriptor; --die-with-parent follows the thread that spawns, here the loop's.
         with open(os.memfd_create("seccomp"), "w+b") as filter_file:  # noqa: ASYNC230, PTH123 - memory, never blocks
             filter_file.write(program(platform.machine()))
             filter_file.seek(0)
-            arguments = self._arguments(call, filter_file.fileno())
+            arguments = self._arguments(call, filter_file.fileno(), user)
             return await self._supervisor.run(Start(arguments, (filter_file.fileno(),)), call, (call.workspace,))
 
-    def _arguments(self, call: SandboxCall, filter_fd: int) -> tuple[str, ...]:
-        words = [str(self._bwrap), "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
-        if not self._masked_proc:
-            words += ["--disable-userns"]
-        words += ["--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--hostname", "sbx"]
+    def _arguments(self, call: SandboxCall, filter_fd: int, user: int) -> tuple[str, ...]:
+        words = [str(self._bwrap), "--die-with-parent", "--new-session", "--hostname", "sbx", "--cap-drop", "ALL"]
+        words += ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+        if user:
+            # Without a user namespace: in one root would only pose as another, and the kernel count nothing of its.
+            # What is kept is for going into the workspace and for giving root up, and goes with it.
+            for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_DAC_READ_SEARCH"):
+                words += ["--cap-add", capability]
+        else:
+            words += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
+            if not self._masked_proc:
+                words += ["--disable-userns"]
         words += ["--ro-bind", "/usr", "/usr", *_root_folders()]
         for folder in _NOT_SYSTEM:
             if Path(folder).is_dir():
                 words += ["--size", "4096", "--tmpfs", folder, "--remount-ro", folder]
-        for folder in call.read_only:
-            words += ["--ro-bind", str(folder), str(folder)]
+        words += _read_only(call)
         if not self._masked_proc:
             words += ["--proc", "/proc"]
         # A plain --dev leaves /dev and /dev/shm as memory file systems without a limit.
-        words += ["--dev", "/dev", "--size", str(_TMP_BYTES), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108 - inside the sandbox
-        words += ["--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108 - inside the sandbox
+        words += [
+            "--dev",
+            "/dev",
+            "--perms",
+            "1777",
+            "--size",
+            str(_TMP_BYTES),
+            "--tmpfs",
+            "/dev/shm",  # noqa: S108 - inside the sandbox
+            "--remount-ro",
+            "/dev",
+        ]
+        words += ["--perms", "1777", "--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108 - inside the sandbox
         words += ["--bind", str(call.workspace), _MOUNT]
-        for name in call.protect:
-            # A mount of its own: else it could be moved away and another put in its place.
-            inner = call.workspace / name
-            if inner.is_symlink():
-                raise SandboxUnavailable(f"{name} is a link here, so nothing is run over it.")
-            if inner.exists():
-                words += ["--ro-bind", str(inner), f"{_MOUNT}/{name}"]
+        words += _protected(call)
         words += ["--chdir", _MOUNT, "--remount-ro", "/"]
         environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", **call.environment}  # noqa: S108 - as above
         for name, value in environment.items():
@@ -84,6 +105,7 @@ class Bubblewrap:
             "--seccomp",
             str(filter_fd),
             "--",
+            *self._given_up(user),
             str(self._prlimit),
             *_LIMITS,
             f"--nproc={call.processes}",
@@ -91,6 +113,33 @@ class Bubblewrap:
             "--",
             *call.command,
         )
+
+    def _given_up(self, user: int) -> tuple[str, ...]:
+        """Give root up for good; every capability goes with it."""
+        if not user:
+            return ()
+        return (str(self._setpriv), f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs", "--")
+
+
+def _read_only(call: SandboxCall) -> list[str]:
+    words: list[str] = []
+    for folder in call.read_only:
+        for above in reversed(folder.parents[:-1]):
+            words += ["--perms", "0755", "--dir", str(above)]
+        words += ["--ro-bind", str(folder), str(folder)]
+    return words
+
+
+def _protected(call: SandboxCall) -> list[str]:
+    words: list[str] = []
+    for name in call.protect:
+        # A mount of its own: else it could be moved away and another put in its place.
+        inner = call.workspace / name
+        if inner.is_symlink():
+            raise SandboxUnavailable(f"{name} is a link here, so nothing is run over it.")
+        if inner.exists():
+            words += ["--ro-bind", str(inner), f"{_MOUNT}/{name}"]
+    return words
 
 
 def _root_folders() -> list[str]:

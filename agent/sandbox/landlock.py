@@ -6,15 +6,13 @@ workspace is the current folder, not /workspace.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import platform
-import pwd
-import stat
 import sys
 import tempfile
-import zlib
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
@@ -28,10 +26,9 @@ from agent.sandbox.quota import remove_tree
 from agent.sandbox.seccomp import program
 from agent.sandbox.selftest import prove
 from agent.sandbox.supervisor import Start, Supervisor
+from agent.sandbox.unprivileged import give, user_for
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-#: Unlikely to be anybody's: ordinary accounts grow from 1000, services of systemd begin at 61184.
-_FIRST_USER, _USERS = 58_000, 2_000
 #: The kernel counts by user, and without root that is ours, with all that it runs; our own count is what holds.
 _SHARED_TASKS = 4_096
 _NOT_SYSTEM = frozenset({"/usr/src", "/usr/local/src", "/usr/local/etc"})
@@ -39,10 +36,9 @@ _SIGNAL_EXIT = 128
 
 
 class Landlock:
-    """The second choice. `as_root` is whether this process is root, and gives it up for what it runs."""
+    """The second choice. As root it gives root up for what it runs."""
 
-    def __init__(self, *, as_root: bool | None = None) -> None:
-        self._as_root = os.geteuid() == 0 if as_root is None else as_root
+    def __init__(self) -> None:
         self._supervisor = Supervisor()
         self._python = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
 
@@ -61,10 +57,12 @@ class Landlock:
         if not version:
             raise SandboxUnavailable("This kernel has no Landlock, so tools that need a sandbox are refused.")
         with contextlib.ExitStack() as stack:
-            user = self._user(call.workspace) if self._as_root else 0
+            user = user_for(call.workspace)
+            if not user and call.protect:
+                raise SandboxUnavailable("Without root this sandbox cannot work in the project itself.")
             try:
                 scratch = stack.enter_context(_scratch(user))
-                _give(call.workspace, user, call.protect)
+                await asyncio.to_thread(give, call.workspace, user, call.protect)
             except OSError as error:
                 raise SandboxUnavailable(f"The workspace cannot be handed over: {error.strerror}.") from error
             # The launcher ends with everything when our end of this pipe is closed, by whatever.
@@ -107,17 +105,6 @@ class Landlock:
             "filter": program(platform.machine(), alone=bool(user), landlock=version).hex(),
         }
 
-    def _user(self, workspace: Path) -> int:
-        """An id that nobody has, the same for the same workspace: what one run starts cannot touch another's."""
-        start = zlib.crc32(str(workspace).encode("utf-8", "surrogateescape"))
-        for step in range(_USERS):
-            user = _FIRST_USER + (start + step) % _USERS
-            try:
-                pwd.getpwuid(user)
-            except KeyError:
-                return user
-        raise SandboxUnavailable("No user id is free to give up root for, so tools that need a sandbox are refused.")
-
 
 def _system() -> list[str]:
     """The folders of /usr, without those that hold no part of the system, and /bin, /lib and their like."""
@@ -141,34 +128,6 @@ def _scratch(user: int) -> Generator[Path]:
         yield folder
     finally:
         remove_tree(folder)
-
-
-def _give(folder: Path, user: int, protect: tuple[str, ...]) -> None:
-    """Let what is in a workspace belong to the id that works in it; nothing runs there meanwhile. Blocks.
-
-    What is protected stays root's, in a folder that stays root's and is sticky, so that it cannot be moved away either.
-    """
-    kept = {os.fspath(folder / name) for name in protect if (folder / name).exists() or (folder / name).is_symlink()}
-    if not user:
-        if kept:
-            raise SandboxUnavailable(
-                f"Without root the fallback cannot protect {', '.join(protect)}, so it is refused."
-            )
-        return
-    if kept:
-        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | stat.S_ISVTX | 0o777)
-    else:
-        os.chown(folder, user, user)
-    waiting = [os.fspath(folder)]
-    while waiting:
-        with os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.path in kept:
-                    continue
-                if entry.stat(follow_symlinks=False).st_uid != user:
-                    os.chown(entry.path, user, user, follow_symlinks=False)
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
 
 
 def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
