@@ -20,6 +20,7 @@ from agent.proposing import SUMMARY_CHARACTERS
 from agent.rating import put_blob
 from agent.recording import Ended
 from agent.resilience import retry_delay
+from agent.secrets import redacted
 from agent.state import RunState
 from agent.supervisor import Limits
 
@@ -106,7 +107,7 @@ class Caller:
             }
             for item in reply.calls
         ]
-        body = self._kit.redact(json.dumps({"text": reply.text, "calls": calls}))
+        body = json.dumps(redacted({"text": reply.text, "calls": calls}, self._kit.redact))
         return ev.ModelCallFinished(
             call=call.call,
             reply_blob=put_blob(blobs, body),

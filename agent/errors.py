@@ -26,6 +26,8 @@ SecondKeyError
 ├── QuotaExceeded
 ├── ToolError
 │   ├── ToolNotAllowed
+│   ├── HostNotAllowed
+│   ├── SecretNotAllowed
 │   ├── BadArguments
 │   ├── SecretInArguments
 │   ├── SandboxUnavailable
@@ -219,6 +221,18 @@ class ToolNotAllowed(ToolError):
     """This tool is not on the allowlist."""
 
     code = "TOOL_NOT_ALLOWED"
+
+
+class HostNotAllowed(ToolError):
+    """This place is not on the list of places that may be reached."""
+
+    code = "HOST_NOT_ALLOWED"
+
+
+class SecretNotAllowed(ToolError):
+    """This secret is not known here, or not meant for this place."""
+
+    code = "SECRET_NOT_ALLOWED"
 
 
 class BadArguments(ToolError):

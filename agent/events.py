@@ -414,6 +414,17 @@ class StopRequested(Value):
     reason: str = ""
 
 
+class ChangesUndone(Value):
+    """What `apply_changes` had put into the project was taken back, or could not be (`problem` says why)."""
+
+    type: Literal["changes_undone"] = "changes_undone"
+    flag: int
+    """The control row that asked for it."""
+    by: str
+    files: tuple[str, ...] = ()
+    problem: str = ""
+
+
 class TimeRanOut(Value):
     """The run used up its active time."""
 
@@ -467,6 +478,7 @@ Event = (
     | TakeoverAnswered
     | TakeoverClosed
     | StopRequested
+    | ChangesUndone
     | TimeRanOut
     | RunFinished
 )

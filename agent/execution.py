@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 from agent import events as ev
@@ -23,6 +24,7 @@ from agent.ports import Fact, Intention
 from agent.proposing import SUMMARY_CHARACTERS, Proposer, refusal, worker_of
 from agent.rating import Rater, Rating, put_blob
 from agent.recording import Ended
+from agent.secrets import redacted
 from agent.state import ActionState, Approval, RunState
 from agent.supervisor import StartAction
 from agent.tools.base import Preview, Tool, ToolResult
@@ -163,9 +165,11 @@ class Executor:
                     result = await tool.run(tool.parse(item.action.arguments), self._kit.context(state), preview)
                 outcome = Outcome.SUCCEEDED if result.ok else Outcome.FAILED
                 summary, output = result.summary, self._body(result)
-            except (TimeoutError, ToolTimedOut):
+            except TimeoutError:
                 outcome, code = Outcome.TIMED_OUT, ToolTimedOut.code
                 summary = f"It took longer than {limit_s:g} s and was ended."
+            except ToolTimedOut as error:
+                outcome, code, summary = Outcome.TIMED_OUT, error.code, str(error)
             except (PreviewMismatch, ToolNotAllowed, SandboxUnavailable) as error:
                 outcome, code, summary = Outcome.REFUSED, error.code, str(error)
             except ToolError as error:
@@ -189,7 +193,7 @@ class Executor:
         )
 
     def _body(self, result: ToolResult) -> str:
-        return self._kit.redact(result.model_dump_json())
+        return json.dumps(redacted(result.model_dump(mode="json"), self._kit.redact))
 
     async def _again_with_new_preview(self, state: RunState, item: ActionState) -> list[ev.Event]:
         """Propose the same call anew, so that people see what it would change now (DESIGN.md §7)."""

@@ -192,6 +192,16 @@ class SandboxCall:
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     read_only: tuple[Path, ...] = ()
     """Further host folders to bind read-only at the same path."""
+    protect: tuple[str, ...] = ()
+    """Names in the workspace's top folder that cannot be changed, moved or replaced, such as `.git`."""
+    processes: int = 64
+    """Processes and threads at once."""
+    memory_bytes: int = 2_147_483_648
+    """Resident memory of all processes together; each alone has 1 GiB of address space at most."""
+    disk_bytes: int = 536_870_912
+    """Room that the workspace may take; what was written is removed when it takes more."""
+    disk_entries: int = 50_000
+    """Files and folders that the workspace may hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +214,10 @@ class SandboxResult:
     timed_out: bool = False
     truncated: bool = False
     duration_s: float = 0.0
+    excess: Literal["", "processes", "memory", "disk"] = ""
+    """What it took too much of, and was ended for."""
+    removed: int = 0
+    """Entries of the workspace that were removed again, because it took more room than it may."""
 
 
 class Sandbox(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 
 from agent import events as ev
@@ -16,6 +17,7 @@ from agent.granting import Granter, reason_of
 from agent.origins import Origins
 from agent.ports import Intention
 from agent.proposing import SUMMARY_CHARACTERS, refusal, worker_of
+from agent.secrets import redacted
 from agent.state import ActionState, RunState
 from agent.supervisor import RateAction
 from agent.terms import Scope
@@ -117,7 +119,7 @@ class Rater:
             undecidable=bool(rating.facts.undecidable),
             headline=self._kit.redact(rating.headline)[:SUMMARY_CHARACTERS],
             facts_blob=put_blob(blobs, rating.facts.model_dump_json()),
-            preview_blob=put_blob(blobs, rating.preview.model_dump_json()) if rating.preview.kind != "none" else "",
+            preview_blob=put_blob(blobs, self._shown(rating.preview)) if rating.preview.kind != "none" else "",
             policy_version=policy.version,
             rows=rating.facts.counts.get("rows", 0),
             files=rating.facts.counts.get("files", 0),
@@ -139,6 +141,10 @@ class Rater:
             case "person":
                 opened = self._takeover(state, item, "high", verdict.risk.terms)
                 return [*self.withdrawals(state, "A person was asked to take over."), rated, opened], blobs
+
+    def _shown(self, preview: Preview) -> str:
+        """A preview as people see it: rows and files may hold what nobody is to see. What is compared is its hash."""
+        return json.dumps(redacted(preview.model_dump(mode="json"), self._kit.redact))
 
     def approval(self, state: RunState, item: ActionState, risk: Risk, because: str) -> ev.ApprovalRequested:
         """The request for a yes that the policy wants for this action."""

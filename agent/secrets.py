@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
 import re
-from collections.abc import Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
-from urllib.parse import quote
+from typing import NamedTuple, cast
+from urllib.parse import quote, quote_plus
+
+from agent.domain import Json
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 #: A shorter known value would cover half of every text.
 _SHORTEST = 6
+#: What may stand between the signs of a value that was wrapped over lines: white space, or the escapes for it.
+_BETWEEN = r"(?:\s|\\[nrt])"
 
 _SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
@@ -45,20 +52,49 @@ class Found(NamedTuple):
 
 def _spellings(value: str) -> Iterator[str]:
     """The forms in which a known value could be written on purpose or by accident."""
-    yield value
-    yield quote(value, safe="")
-    yield base64.b64encode(value.encode()).decode().rstrip("=")
+    data = value.encode("utf-8", "surrogatepass")
+    escaped = json.dumps(value)[1:-1]
+    url, form = quote(data, safe=""), quote_plus(data)
+    yield from (value, value[::-1], url, url.lower(), form, form.lower(), quote(data))
+    yield from (
+        escaped,
+        escaped.replace("/", "\\/"),
+        json.dumps(value, ensure_ascii=False)[1:-1],
+        json.dumps(escaped)[1:-1],
+    )
+    yield from (html.escape(value), repr(value)[1:-1], shlex.quote(value))
+    yield from (data.hex(), data.hex().upper(), data.hex(" "), data.hex(":"))
+    for skipped in range(3):
+        # Inside a longer text a value begins at any of three places in base64's groups of three bytes.
+        whole = base64.b64encode(bytes(skipped) + data).decode()
+        inner = whole[-(-skipped * 4 // 3) : (skipped + len(data)) * 4 // 3]
+        yield inner
+        yield inner.replace("+", "-").replace("/", "_")
+        yield quote(inner, safe="")
+    yield base64.b32encode(data).decode().rstrip("=")
 
 
-def _all(text: str, known: Mapping[str, str]) -> Iterator[Found]:
+def _squeezed(text: str) -> str:
+    for escape in ("\\n", "\\r", "\\t"):
+        text = text.replace(escape, "")
+    return "".join(text.split())
+
+
+def _known(text: str, known: Mapping[str, str]) -> Iterator[Found]:
+    squeezed = _squeezed(text)
     for name, value in known.items():
         if len(value) < _SHORTEST:
             continue
         for spelling in dict.fromkeys(_spellings(value)):
-            at = text.find(spelling)
-            while at >= 0:
-                yield Found(f"secret:{name}", at, at + len(spelling))
-                at = text.find(spelling, at + len(spelling))
+            letters = _squeezed(spelling)
+            # Looked for in earnest only where it is there for certain. It may be wrapped over lines, as in base64.
+            if len(letters) >= _SHORTEST and letters in squeezed:
+                for match in re.finditer(f"{_BETWEEN}*".join(re.escape(sign) for sign in letters), text):
+                    yield Found(f"secret:{name}", match.start(), match.end())
+
+
+def _all(text: str, known: Mapping[str, str]) -> Iterator[Found]:
+    yield from _known(text, known)
     for kind, shape in _SHAPES:
         for match in shape.finditer(text):
             group = "value" if "value" in shape.groupindex else 0
@@ -82,3 +118,20 @@ def redact(text: str, known: Mapping[str, str] = _NONE) -> str:
             pieces += (text[at : found.start], f"[redacted: {found.kind}]")
         at = found.end
     return "".join((*pieces, text[at:]))
+
+
+def redacted(value: Json, cover: Callable[[str], str]) -> Json:
+    """A JSON value with `cover` applied to every text in it, names of fields too.
+
+    Covering the written JSON instead could break it: what is covered may reach over a quotation mark.
+    """
+    match value:
+        case str():
+            return cover(value)
+        case dict():
+            fields = cast("dict[str, Json]", value)
+            return {cover(name): redacted(one, cover) for name, one in fields.items()}
+        case list():
+            return [redacted(one, cover) for one in cast("list[Json]", value)]
+        case _:
+            return value

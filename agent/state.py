@@ -269,6 +269,7 @@ _AFTER_THE_END = (
     ev.TakeoverClosed,
     ev.StopRequested,
     ev.GrantRevoked,
+    ev.ChangesUndone,
 )
 
 
@@ -316,6 +317,8 @@ def _step(state: RunState, event: ev.Event, at: float) -> RunState:  # noqa: C90
             return _set(state, stop_by=state.stop_by or event.by, stop_reason=state.stop_reason or event.reason)
         case ev.TimeRanOut():
             return _set(state, out_of_time=True)
+        case ev.ChangesUndone():
+            return state  # it concerns the project, and the run is over
         case ev.RunFinished():
             return _set(state, status=event.status, answer_blob=event.answer_blob)
         case ev.ModelCallStarted() | ev.ModelCallFinished() | ev.ModelCallFailed():

@@ -4,47 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
-import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
 
+from agent.applying import drop_note, latest, put_all, take_back, taken_back, write_note
 from agent.domain import canonical
 from agent.errors import PreviewMismatch, ToolFailed
+from agent.facts.path import is_credentials
+from agent.tools import bases as limits
+from agent.tools.bases import Base, Change, load_bases, read_file, read_now, save_bases
 from agent.tools.beneath import Beneath
 from agent.tools.diffing import unified
 from agent.tools.listing import ignored, list_project
 from agent.tools.threads import Stop, to_the_end
 
-MAX_BYTES = 256 * 1_048_576
 ATTACHED = "attachments"
 """Folder of the workspace for what people attach."""
 ATTACHMENTS = 100
 """Files of one name there."""
-_EXECUTABLE = 0o100
-
-
-class Base(NamedTuple):
-    """What a file was when it was copied, or is now: SHA-256 of its content, and whether it is executable."""
-
-    sha256: str
-    executable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One file that differs from what was copied."""
-
-    path: str
-    kind: Literal["added", "removed", "changed"]
-    before: Base | None
-    after: Base | None
-    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +40,7 @@ class Diff:
     conflicts: tuple[str, ...] = ()
     """Files changed here whose original in the project has moved since they were copied."""
     left_out: tuple[str, ...] = ()
-    """Links, devices and such, which are never taken over."""
+    """Links, devices and what lies in a `.git`, which are never taken over."""
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -84,7 +65,7 @@ class Workspace:
     @property
     def files(self) -> Path:
         """The folder with the files themselves."""
-        return self._root / "files"
+        return (self._root / "files").resolve()
 
     @property
     def exists(self) -> bool:
@@ -120,6 +101,27 @@ class Workspace:
         """
         return await to_the_end(lambda stop: self._apply(sha256, stop))
 
+    async def take_back(self, order: str) -> tuple[str, ...]:
+        """Take back the newest changes that were put into the project; returns the files.
+
+        The same order, a word of letters and digits, is carried out once, however often it is given. Raises
+        PreviewMismatch when a file has changed since, ToolFailed when there is nothing to take back or a file cannot be
+        written; then everything is as it was.
+        """
+        return await to_the_end(lambda _: self._take_back(order))
+
+    async def adopt(self) -> None:
+        """Make the project itself the workspace, without a copy: for a person's own calls. Raises ToolFailed."""
+        await asyncio.to_thread(self._adopt)
+
+    def _adopt(self) -> None:
+        try:
+            self._root.mkdir(parents=True)
+            (self._root / "files").symlink_to(self._project)
+            save_bases(self._root / "manifest.json", {})
+        except OSError as error:
+            raise ToolFailed(f"The workspace cannot be made: {error.strerror}.") from error
+
     def _make(self) -> None:
         if self.exists:
             return
@@ -129,14 +131,14 @@ class Workspace:
         try:
             (making / "files").mkdir()
             bases: dict[str, Base] = {}
-            left = MAX_BYTES
+            left = limits.MAX_BYTES
             with Beneath(self._project) as project, Beneath(making / "files") as files:
                 for path in paths:
-                    data, base = _read(project, path, left)
-                    left -= len(data)
-                    files.write(path, data, 0o755 if base.executable else 0o644)
-                    bases[path] = base
-            _save(making / "manifest.json", bases)
+                    size, sha256, executable = files.take(project, path, left)
+                    left -= size
+                    bases[path] = Base(sha256, executable)
+                files.settle()
+            save_bases(making / "manifest.json", bases)
             making.chmod(0o755)
             try:
                 making.rename(self._root)
@@ -151,7 +153,7 @@ class Workspace:
 
     def _attach(self, name: str, data: bytes) -> str:
         self._make()
-        kept, own = self._attached(), _load(self._root / "manifest.json")
+        kept, own = self._attached(), load_bases(self._root / "manifest.json")
         base = Base(hashlib.sha256(data).hexdigest(), executable=False)
         stem, dot, ending = name.rpartition(".") if "." in name[1:] else (name, "", "")
         with Beneath(self.files) as files:
@@ -161,40 +163,41 @@ class Workspace:
                     return path
                 if path not in kept and path not in own and _is_free(files, path, data):
                     files.write(path, data)
-                    _save(self._root / "attachments.json", {**kept, path: base})
+                    save_bases(self._root / "attachments.json", {**kept, path: base})
                     return path
         raise ToolFailed(f"There are too many attachments with the name {name}.")
 
     def _attached(self) -> dict[str, Base]:
         file = self._root / "attachments.json"
-        return _load(file) if file.is_file() else {}
+        return load_bases(file) if file.is_file() else {}
 
     def _view(self) -> View:
         if not self.exists:
             return View(self._project, list_project(self._project))
         with Beneath(self.files) as files:
-            found = tuple(sorted(path for path, entry in files.walk() if stat.S_ISREG(entry.st_mode)))
+            regular = (path for path, entry in files.walk() if stat.S_ISREG(entry.st_mode))
+            found = tuple(sorted(path for path in regular if not is_credentials(path) and not _is_repository(path)))
         return View(self.files, found)
 
     def _diff(self) -> Diff:
         if not self.exists:
             return Diff((), "", _hash(()), 0)
-        bases = _load(self._root / "manifest.json")
+        bases = load_bases(self._root / "manifest.json")
         with Beneath(self.files) as files, Beneath(self._project) as project:
             present, left_out = self._present(files, bases)
             present -= self._attached().keys()
             changes: list[Change] = []
             texts: list[str] = []
             conflicts: list[str] = []
-            left = MAX_BYTES
+            left = limits.MAX_BYTES
             size = 0
             for path in sorted(present | bases.keys()):
-                data, after = _read(files, path, left) if path in present else (b"", None)
+                data, after = read_file(files, path, left) if path in present else (b"", None)
                 left -= len(data)
                 before = bases.get(path)
                 if after == before:
                     continue
-                old, now = _read_now(project, path)
+                old, now = read_now(project, path)
                 if now != before:
                     conflicts.append(path)
                 size += len(data)
@@ -209,7 +212,7 @@ class Workspace:
         regular: set[str] = set()
         left_out: list[str] = []
         for path, found in files.walk():
-            if stat.S_ISREG(found.st_mode):
+            if stat.S_ISREG(found.st_mode) and not _is_repository(path):
                 regular.add(path)
             else:
                 left_out.append(path)
@@ -226,78 +229,35 @@ class Workspace:
         backups = self._root / "backup"
         backups.mkdir(exist_ok=True)
         backup = Path(tempfile.mkdtemp(prefix=f"{sha256[:12]}-", dir=backups))
-        bases = _load(self._root / "manifest.json")
-        with Beneath(self._project) as project, Beneath(self.files) as files, Beneath(backup) as kept:
-            bases = _put_all(diff, bases, (files, project, kept), stop)
+        bases = load_bases(self._root / "manifest.json")
+        write_note(backup, diff.changes)
+        try:
+            with Beneath(self._project) as project, Beneath(self.files) as files, Beneath(backup) as kept:
+                bases = put_all(diff.changes, bases, (files, project, kept), stop)
+        except (ToolFailed, PreviewMismatch):
+            drop_note(backup)
+            raise
         stop.kept = True
-        _save(self._root / "manifest.json", bases)
+        save_bases(self._root / "manifest.json", bases)
         return backup
 
-
-def _put_all(
-    diff: Diff, bases: dict[str, Base], folders: tuple[Beneath, Beneath, Beneath], stop: Stop
-) -> dict[str, Base]:
-    """Apply every change or none; returns the new bases."""
-    undo: list[Callable[[], None]] = []
-    bases = dict(bases)
-    try:
-        for change in diff.changes:
-            undo.append(_put(change, *folders, stop))
-            if change.after is None:
-                bases.pop(change.path, None)
-            else:
-                bases[change.path] = change.after
-    except (ToolFailed, PreviewMismatch):
-        for step in reversed(undo):
-            step()
-        raise
-    return bases
+    def _take_back(self, order: str) -> tuple[str, ...]:
+        done = taken_back(self._root / "backup", order)
+        if done is not None:
+            return done
+        backup = latest(self._root / "backup")
+        if backup is None:
+            raise ToolFailed("There are no changes of this run that could be taken back.")
+        bases = load_bases(self._root / "manifest.json")
+        with Beneath(self._project) as project:
+            done, bases = take_back(backup, bases, project, order)
+        save_bases(self._root / "manifest.json", bases)
+        return done
 
 
-def _put(change: Change, files: Beneath, project: Beneath, kept: Beneath, stop: Stop) -> Callable[[], None]:
-    """Apply one change, keeping what was there; returns the step that takes it back."""
-    if stop.stopped:
-        raise ToolFailed("It was stopped; everything was put back.")
-    old, now = _read_now(project, change.path)
-    if now != change.before:
-        raise PreviewMismatch(f"{change.path} changed in the project meanwhile, so nothing was changed.")
-    old_mode = 0o755 if now is not None and now.executable else 0o644
-    if now is not None:
-        kept.write(change.path, old, old_mode)
-    if change.after is None:
-        project.remove(change.path)
-    else:
-        data, after = _read(files, change.path, MAX_BYTES)
-        if after != change.after:
-            raise PreviewMismatch
-        project.write(change.path, data, 0o755 if after.executable else 0o644)
-
-    def take_back() -> None:
-        if now is None:
-            project.remove(change.path)
-        else:
-            project.write(change.path, old, old_mode)
-
-    return take_back
-
-
-def _read(folder: Beneath, path: str, left: int) -> tuple[bytes, Base]:
-    if left <= 0:
-        raise ToolFailed(f"The project is larger than {MAX_BYTES // 1_048_576} MiB, too large for a workspace.")
-    data = folder.read(path, left)
-    found = folder.stat(path)
-    executable = bool(found and found.st_mode & _EXECUTABLE)
-    return data, Base(hashlib.sha256(data).hexdigest(), executable)
-
-
-def _read_now(project: Beneath, path: str) -> tuple[bytes, Base | None]:
-    """The project's file as it is; anything there that cannot be read counts as moved."""
-    try:
-        if project.stat(path) is None:
-            return b"", None
-        return _read(project, path, MAX_BYTES)
-    except (OSError, ToolFailed):
-        return b"", Base("", executable=False)
+def _is_repository(path: str) -> bool:
+    """Whether it lies in git's own folder, in whatever case a file system may read."""
+    return any(part.casefold() == ".git" for part in path.split("/"))
 
 
 def _is_free(files: Beneath, path: str, data: bytes) -> bool:
@@ -326,20 +286,3 @@ def _hash(changes: Sequence[Change]) -> str:
         for change in changes
     ]
     return hashlib.sha256(canonical(body)).hexdigest()
-
-
-def _save(path: Path, bases: dict[str, Base]) -> None:
-    temporary = path.with_suffix(".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump({name: list(base) for name, base in sorted(bases.items())}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def _load(path: Path) -> dict[str, Base]:
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return {name: Base(str(sha256), bool(executable)) for name, (sha256, executable) in stored.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        raise ToolFailed("The workspace's manifest cannot be read.") from error

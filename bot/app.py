@@ -13,10 +13,11 @@ import structlog
 from slack_bolt.app.async_app import AsyncApp
 from slack_sdk.web.async_client import AsyncWebClient
 
+from agent.broker import Broker
 from agent.clock import RandomIds, SystemClock
 from agent.domain import Principal
 from agent.equipment import Equipment
-from agent.errors import ConfigurationError, ModelError, SecondKeyError
+from agent.errors import ConfigurationError, ModelError, SecondKeyError, ToolNotAllowed
 from agent.model import WireModel, chain_from
 from agent.policy import Policy, load_policy
 from agent.ports import ChatModel, Clock
@@ -31,6 +32,9 @@ from agent.supervisor import Limits
 from agent.telemetry import Telemetry
 from agent.tools.base import Database as NamedDatabase
 from agent.tools.base import ToolContext
+from agent.tools.egress import Egress
+from agent.tools.http import HttpRequest
+from agent.tools.own import load_tools
 from agent.tools.registry import Registry, default_tools
 from agent.workspace import Workspace
 from bot.blocks.message import Look
@@ -55,6 +59,7 @@ from bot.policies import Policies
 from bot.posting import Poster
 from bot.sessions import Sessions
 from bot.streams import Streams
+from bot.undo import Undo
 from bot.web import WebServer, serve
 from storage.attachments import Attachments
 from storage.control import Control
@@ -213,7 +218,10 @@ class _Builder:
         self.ids = RandomIds()
         self.metrics = Metrics()
         self.telemetry = configure_tracing(environment, metadata.version("secondkey"))
-        self.known = known_secrets(settings, environment)
+        self.broker = Broker(settings.secrets, environment)
+        self.egress = Egress(settings.egress)
+        self.registry = self._tools()
+        self.own_secrets = known_secrets(settings, environment)
         self.app: App | None = None
         self.identity: Identity | None = None
         self.groups: UserGroups
@@ -221,8 +229,21 @@ class _Builder:
         self.voters: Voters
         self.can_ask = asyncio.Event()
 
+    @property
+    def known(self) -> Mapping[str, str]:
+        return {**self.own_secrets, **self.broker.known}
+
     def redact(self, text: str) -> str:
         return redact(text, self.known)
+
+    def _tools(self) -> Registry:
+        """What comes with Second Key, and what the operator added."""
+        try:
+            http = (HttpRequest(egress=self.egress, broker=self.broker),) if self.egress else ()
+            named = (*default_tools(), *http, *load_tools(self.settings.tools))
+            return Registry(named, timeouts=self.settings.tool_timeouts)
+        except ToolNotAllowed as error:
+            raise ConfigurationError(str(error), fix="Mend `tools` or `tool_timeouts`.") from error
 
     async def build(self, stop: asyncio.Event) -> App | None:
         settings = self.settings
@@ -259,6 +280,7 @@ class _Builder:
             resumed=lambda: self._wake_all(db),
             signer=signer,
             retention=Retention(db, days=settings.retention_days),
+            undo=Undo(db, control, settings.data / "workspaces", settings.project).carry_out,
         )
         bolt = self._bolt(client)
         try:
@@ -319,6 +341,8 @@ class _Builder:
                 sandbox=sandbox,
                 databases=databases,
                 max_files=policies().limits.max_files,
+                egress=self.egress,
+                broker=self.broker,
             )
 
         def kind_of_secret(text: str) -> str:
@@ -328,7 +352,7 @@ class _Builder:
             journal=journal,
             clock=self.clock,
             ids=self.ids,
-            registry=Registry(default_tools()),
+            registry=self.registry,
             policy=policies,
             runbooks=runbooks,
             context=context,

@@ -58,6 +58,16 @@ def add_commands(commands: Commands) -> None:
     _scoped(resume, "every pause, whatever it is about (default)")
     resume.set_defaults(run=_resume)
 
+    undo = commands.add_parser(
+        "undo",
+        help="take back what a run put into the project, within a day",
+        description=f"Only where every file is as the run left it; else nothing is changed. {_FLAG}",
+    )
+    undo.add_argument("run_id", metavar="RUN", help="a run's id, or the beginning of one")
+    undo.add_argument("--reason", default="", help="why")
+    undo.set_defaults(run=_undo)
+
+    _add_tool(commands)
     approvals = commands.add_parser("approvals", help="what waits for a yes, for how long, and whose")
     approvals.add_argument("--json", action="store_true", help="print JSON")
     approvals.set_defaults(run=_approvals)
@@ -72,7 +82,7 @@ def add_commands(commands: Commands) -> None:
         parser.set_defaults(run=_grants)
         _config(parser)
 
-    for parser in (stop, pause, resume, approvals):
+    for parser in (stop, pause, resume, undo, approvals):
         _config(parser)
     _add_audit(commands)
     add_policy(commands)
@@ -85,6 +95,28 @@ def _scoped(parser: argparse.ArgumentParser, everything: str) -> None:
     which.add_argument("--run", dest="run_id", default="", metavar="RUN", help="one run")
     which.add_argument("--tool", default="", help="every call of one tool")
     which.add_argument("--person", default="", metavar="ID", help="every run that holds words of one person")
+
+
+def _add_tool(commands: Commands) -> None:
+    tool = commands.add_parser("tool", help="call a tool from the shell, through policy and sandbox")
+    verbs = tool.add_subparsers(required=True, metavar="VERB")
+    call = verbs.add_parser(
+        "call",
+        help="one call",
+        description="Through allowlist, validation, facts, policy and sandbox, as an agent's call. Ends with 0 when it "
+        "was done, 1 when it failed, 3 when it was refused, 4 when it needs a person. The folder itself is the "
+        "workspace: what the call writes stays there.",
+    )
+    call.add_argument("tool", metavar="TOOL", help="its name, such as run_shell")
+    call.add_argument("--args", default="{}", metavar="JSON", help="its arguments (default: none)")
+    call.add_argument(
+        "--workspace", type=Path, default=Path(), metavar="DIR", help="the project (default: this folder)"
+    )
+    call.add_argument("--approve", action="store_true", help="say yes to a medium call; a high one is never run")
+    call.add_argument("--sandbox", choices=("bubblewrap", "landlock", "none"), default="", help="default: what works")
+    call.add_argument("--json", action="store_true", help="print JSON")
+    call.set_defaults(run=_tool_call)
+    _config(call)
 
 
 def _add_audit(commands: Commands) -> None:
@@ -167,6 +199,25 @@ def _grants(arguments: argparse.Namespace) -> int:
     if arguments.verb == "revoke":
         return cli_grants.revoke(settings, arguments.grant)
     return cli_grants.print_grants(settings, as_json=arguments.json)
+
+
+def _tool_call(arguments: argparse.Namespace) -> int:
+    from bot import cli_tool  # noqa: PLC0415  # as at the top
+
+    wanted = cli_tool.Wanted(
+        tool=arguments.tool,
+        arguments=arguments.args,
+        workspace=arguments.workspace,
+        approved=arguments.approve,
+        sandbox=arguments.sandbox,
+    )
+    return cli_tool.call(_settings(arguments), wanted, as_json=arguments.json)
+
+
+def _undo(arguments: argparse.Namespace) -> int:
+    from bot import cli_undo  # noqa: PLC0415  # as at the top
+
+    return cli_undo.undo(_settings(arguments), arguments.run_id, reason=arguments.reason)
 
 
 def _approvals(arguments: argparse.Namespace) -> int:

@@ -21,8 +21,9 @@ from agent.tools.registry import default_tools
 from bot.cli_policy import policy_of
 from bot.config import Settings
 from bot.words import count
-from storage.blobs import read_blob, read_events
+from storage.blobs import read_blob
 from storage.database import read_only
+from storage.journal import read_events
 
 
 @dataclass(frozen=True, slots=True)

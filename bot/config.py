@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -27,6 +27,14 @@ class Settings(BaseSettings):
     """The project that agents read, and into which approved changes are put."""
     databases: dict[str, Path] = {}
     """Named SQLite databases that query_sql may reach."""
+    egress: dict[str, dict[str, Any]] = {}
+    """Origins that http_request may reach, such as `[egress."https://api.example.com"]`, with `methods`."""
+    secrets: dict[str, dict[str, Any]] = {}
+    """Secrets that tools may use unseen: `[secrets.NAME]` with `from` and `hosts`; the values stand elsewhere."""
+    tools: tuple[str, ...] = ()
+    """Modules, files or entry points with tools of one's own."""
+    tool_timeouts: dict[str, Annotated[float, Field(ge=2, le=300)]] = {}
+    """Seconds that a tool may take, by its name; 30 where nothing is set."""
     policy: Path | None = None
     """The policy file; the one that comes with Second Key when unset."""
     runbooks: tuple[Path, ...] = ()
@@ -160,4 +168,6 @@ def _read(file: Path) -> dict[str, Any]:
         values["databases"] = {name: base / str(item) for name, item in values["databases"].items()}
     if isinstance(values.get("runbooks"), list):
         values["runbooks"] = [base / str(item) for item in values["runbooks"]]
+    if isinstance(values.get("tools"), list):
+        values["tools"] = [str(base / item) if str(item).endswith(".py") else item for item in values["tools"]]
     return values

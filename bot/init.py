@@ -52,6 +52,19 @@ actions_channel = "ai-actions"
 # Days after a run's end until what it was about is dropped; the proof that it was stays.
 # retention_days = 396
 
+# Tools of your own (docs/own-tool.md), and seconds that a tool may take where 30 are not right.
+# tools = ["ticket_tools.py"]
+# tool_timeouts = { run_python = 60 }
+
+# Where http_request may go; nowhere else, and without any such table there is no such tool.
+# [egress."https://api.example.com"]
+# methods = ["GET", "POST"]
+
+# Secrets that agents use as secret:NAME and never see; `from` is env:NAME, file:/path or command:words.
+# [secrets.API_TOKEN]
+# from = "env:API_TOKEN"
+# hosts = ["https://api.example.com"]
+
 # Named SQLite databases that agents may query. Changes to them always ask.
 # [databases]
 # shop = "shop.db"

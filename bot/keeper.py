@@ -35,9 +35,10 @@ class Keeper:
         resumed: Callable[[], None],
         signer: Signer | None = None,
         retention: Retention | None = None,
+        undo: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._lease, self._control, self._clock, self._resumed = lease, control, clock, resumed
-        self._signer, self._retention = signer, retention
+        self._signer, self._retention, self._undo = signer, retention, undo
         self._tasks: list[asyncio.Task[None]] = []
         self._look = asyncio.Event()
         self.lost = asyncio.Event()
@@ -123,6 +124,8 @@ class Keeper:
 
     async def _watch(self) -> None:
         killed: tuple[Scope, ...] = ()
+        if self._undo is not None:
+            await _chore("undo", self._undo)  # what was ordered while nobody was here
         while True:
             try:
                 async with asyncio.timeout(CONTROL_EVERY_S):
@@ -140,6 +143,8 @@ class Keeper:
             _log.info("control", kind=flag.kind, run_id=flag.run, by=flag.by)
             if flag.kind == "resume":
                 self._resumed()
+            if flag.kind == "undo" and self._undo is not None:
+                await _chore("undo", self._undo)
         killed = self._control.kill_scopes()
         for scope in killed:
             if scope not in was_killed:

@@ -15,6 +15,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from agent.secrets import redacted as everywhere
+
 Redact = Callable[[str], str]
 EXPORT_TIMEOUT_S = 2
 
@@ -25,7 +27,7 @@ def configure_logging(redact: Redact, *, stream: TextIO | None = None, file: Pat
     is_terminal = file is None and target.isatty()
 
     def redacted(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        return {key: redact(value) if isinstance(value, str) else value for key, value in event.items()}
+        return {key: everywhere(value, redact) for key, value in event.items()}
 
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

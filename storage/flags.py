@@ -12,7 +12,7 @@ from storage.database import Tx
 from storage.scopes import EVERYTHING, Scope, read_kill_file
 from storage.working import Working
 
-Kind = Literal["stop", "pause", "resume", "kill", "decide", "revoke"]
+Kind = Literal["stop", "pause", "resume", "kill", "decide", "revoke", "undo"]
 # A stop is for the runs that were there; pause and kill stand until they are lifted.
 _HALTS = """SELECT kind, run, tool, person FROM control WHERE lifted_at IS NULL AND run IN ('', ?) AND (
   kind IN ('pause', 'kill') OR

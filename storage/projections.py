@@ -29,6 +29,7 @@ AFTER_THE_END = (
     ev.TakeoverClosed,
     ev.StopRequested,
     ev.GrantRevoked,
+    ev.ChangesUndone,
 )
 _QUIET = (
     ev.ModelCallStarted,
@@ -238,5 +239,6 @@ _TABLE: dict[type[ev.Event], Callable[[Working, Any, int], None]] = {
     ev.TakeoverClosed: takeovers.takeover_closed,
     ev.FilesAttached: _only_told,
     ev.StopRequested: _only_told,
+    ev.ChangesUndone: _only_told,
     ev.TimeRanOut: _only_told,
 }

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import platform
 import shutil
-import signal
-import time
 from pathlib import Path
 
 from agent.errors import SandboxUnavailable
 from agent.ports import SandboxCall, SandboxResult
 from agent.sandbox.seccomp import program
 from agent.sandbox.selftest import prove
+from agent.sandbox.supervisor import Start, Supervisor
+from agent.sandbox.unprivileged import give, user_for
 
-_LIMITS = ("--nproc=64", "--as=1073741824", "--fsize=67108864", "--nofile=256", "--core=0")
+_LIMITS = ("--as=1073741824", "--fsize=67108864", "--nofile=256", "--core=0")
 _TMP_BYTES = 67_108_864
 _MOUNT = "/workspace"
 _ROOT_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 #: Below /usr, but no part of the system: container images keep the application itself there, secrets and all.
 _NOT_SYSTEM = ("/usr/src", "/usr/local/src", "/usr/local/etc")
-_CHUNK = 65_536
-#: How long the streams may take to close once everything was killed, seconds.
-_DRAIN_S = 5.0
 
 
 class Bubblewrap:
@@ -34,6 +30,8 @@ class Bubblewrap:
         self._masked_proc = masked_proc
         self._bwrap = shutil.which(command)
         self._prlimit = shutil.which("prlimit")
+        self._setpriv = shutil.which("setpriv")
+        self._supervisor = Supervisor()
 
     @property
     def name(self) -> str:
@@ -48,80 +46,56 @@ class Bubblewrap:
         """Run a command to its end or limit; cancelling kills everything in it. Raises SandboxUnavailable."""
         if self._bwrap is None or self._prlimit is None:
             raise SandboxUnavailable("bubblewrap is not installed here, so tools that need a sandbox are refused.")
-        started = time.perf_counter()
-        starting = asyncio.ensure_future(self._start(call))
+        user = user_for(call.workspace)
+        if user and self._setpriv is None:
+            raise SandboxUnavailable("setpriv (util-linux) is not installed here, so root cannot be given up.")
         try:
-            # A cancellation must not fall into the start: bubblewrap's inner process would be left waiting for ever.
-            process = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            with contextlib.suppress(SandboxUnavailable):
-                await _end(await starting)
-            raise
-        kill = _Killer(process)
-        out, err = bytearray(), bytearray()
-        streams = asyncio.gather(
-            _feed(process.stdin, call.stdin),
-            _collect(process.stdout, out, call.output_bytes, kill),
-            _collect(process.stderr, err, call.output_bytes, kill),
-        )
-        timed_out = False
-        try:
-            try:
-                async with asyncio.timeout(call.timeout_s):
-                    await asyncio.gather(streams, process.wait())
-            except TimeoutError:
-                timed_out = True
-        finally:
-            streams.cancel()
-            await asyncio.gather(streams, return_exceptions=True)
-            await _end(process)
-        return SandboxResult(
-            exit_code=process.returncode if process.returncode is not None else -9,
-            stdout=bytes(out),
-            stderr=bytes(err),
-            timed_out=timed_out,
-            truncated=kill.for_output,
-            duration_s=time.perf_counter() - started,
-        )
-
-    async def _start(self, call: SandboxCall) -> asyncio.subprocess.Process:
+            await asyncio.to_thread(give, call.workspace, user, call.protect)
+        except OSError as error:
+            raise SandboxUnavailable(f"The workspace cannot be handed over: {error.strerror}.") from error
         # The filter is inherited as a descriptor; --die-with-parent follows the thread that spawns, here the loop's.
         with open(os.memfd_create("seccomp"), "w+b") as filter_file:  # noqa: ASYNC230, PTH123 - memory, never blocks
             filter_file.write(program(platform.machine()))
             filter_file.seek(0)
-            arguments = self._arguments(call, filter_file.fileno())
-            try:
-                return await asyncio.create_subprocess_exec(
-                    *arguments,
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                    pass_fds=(filter_file.fileno(),),
-                    # Empty, because the caller's environment stays readable in /proc/1/environ in spite of --clearenv.
-                    env={},
-                    cwd="/",
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise SandboxUnavailable(f"The sandbox could not be started: {error.strerror}.") from error
+            arguments = self._arguments(call, filter_file.fileno(), user)
+            return await self._supervisor.run(Start(arguments, (filter_file.fileno(),)), call, (call.workspace,))
 
-    def _arguments(self, call: SandboxCall, filter_fd: int) -> tuple[str, ...]:
-        words = [str(self._bwrap), "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
-        if not self._masked_proc:
-            words += ["--disable-userns"]
-        words += ["--cap-drop", "ALL", "--uid", "65534", "--gid", "65534", "--hostname", "sbx"]
+    def _arguments(self, call: SandboxCall, filter_fd: int, user: int) -> tuple[str, ...]:
+        words = [str(self._bwrap), "--die-with-parent", "--new-session", "--hostname", "sbx", "--cap-drop", "ALL"]
+        words += ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+        if user:
+            # Without a user namespace: in one root would only pose as another, and the kernel count nothing of its.
+            # What is kept is for going into the workspace and for giving root up, and goes with it.
+            for capability in ("CAP_SETUID", "CAP_SETGID", "CAP_DAC_READ_SEARCH"):
+                words += ["--cap-add", capability]
+        else:
+            words += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
+            if not self._masked_proc:
+                words += ["--disable-userns"]
         words += ["--ro-bind", "/usr", "/usr", *_root_folders()]
         for folder in _NOT_SYSTEM:
             if Path(folder).is_dir():
                 words += ["--size", "4096", "--tmpfs", folder, "--remount-ro", folder]
-        for folder in call.read_only:
-            words += ["--ro-bind", str(folder), str(folder)]
+        words += _read_only(call)
         if not self._masked_proc:
             words += ["--proc", "/proc"]
         # A plain --dev leaves /dev and /dev/shm as memory file systems without a limit.
-        words += ["--dev", "/dev", "--size", str(_TMP_BYTES), "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]  # noqa: S108 - inside the sandbox
-        words += ["--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108 - inside the sandbox
-        words += ["--bind", str(call.workspace), _MOUNT, "--chdir", _MOUNT, "--remount-ro", "/"]
+        words += [
+            "--dev",
+            "/dev",
+            "--perms",
+            "1777",
+            "--size",
+            str(_TMP_BYTES),
+            "--tmpfs",
+            "/dev/shm",  # noqa: S108 - inside the sandbox
+            "--remount-ro",
+            "/dev",
+        ]
+        words += ["--perms", "1777", "--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108 - inside the sandbox
+        words += ["--bind", str(call.workspace), _MOUNT]
+        words += _protected(call)
+        words += ["--chdir", _MOUNT, "--remount-ro", "/"]
         environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", **call.environment}  # noqa: S108 - as above
         for name, value in environment.items():
             words += ["--setenv", name, value]
@@ -131,43 +105,41 @@ class Bubblewrap:
             "--seccomp",
             str(filter_fd),
             "--",
+            *self._given_up(user),
             str(self._prlimit),
             *_LIMITS,
+            f"--nproc={call.processes}",
             f"--cpu={seconds}",
             "--",
             *call.command,
         )
 
-
-class _Killer:
-    """Kills the sandbox, once or often; remembers whether the output was why."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.for_output = False
-
-    def __call__(self) -> None:
-        # SIGKILL on the outer process takes the whole PID namespace with it, daemons and all. The group is for the
-        # first millisecond, in which the inner process does not yet die with the outer one.
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+    def _given_up(self, user: int) -> tuple[str, ...]:
+        """Give root up for good; every capability goes with it."""
+        if not user:
+            return ()
+        return (str(self._setpriv), f"--reuid={user}", f"--regid={user}", "--clear-groups", "--no-new-privs", "--")
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill whatever still runs and wait until it is gone and its pipes are closed."""
-    _Killer(process)()
-    if process.stdin is not None:
-        process.stdin.close()
-    with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-        async with asyncio.timeout(_DRAIN_S):
-            for stream in (process.stdout, process.stderr):
-                # A pipe that is not read to its end is never closed.
-                while stream is not None and await stream.read(_CHUNK):
-                    pass
-            await process.wait()
+def _read_only(call: SandboxCall) -> list[str]:
+    words: list[str] = []
+    for folder in call.read_only:
+        for above in reversed(folder.parents[:-1]):
+            words += ["--perms", "0755", "--dir", str(above)]
+        words += ["--ro-bind", str(folder), str(folder)]
+    return words
+
+
+def _protected(call: SandboxCall) -> list[str]:
+    words: list[str] = []
+    for name in call.protect:
+        # A mount of its own: else it could be moved away and another put in its place.
+        inner = call.workspace / name
+        if inner.is_symlink():
+            raise SandboxUnavailable(f"{name} is a link here, so nothing is run over it.")
+        if inner.exists():
+            words += ["--ro-bind", str(inner), f"{_MOUNT}/{name}"]
+    return words
 
 
 def _root_folders() -> list[str]:
@@ -180,23 +152,3 @@ def _root_folders() -> list[str]:
         elif folder.is_dir():
             words += ["--ro-bind", f"/{name}", f"/{name}"]
     return words
-
-
-async def _feed(stream: asyncio.StreamWriter | None, data: bytes) -> None:
-    if stream is None:
-        return
-    # A program need not read what it is given.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        stream.write(data)
-        await stream.drain()
-    stream.close()
-
-
-async def _collect(stream: asyncio.StreamReader | None, into: bytearray, limit: int, kill: _Killer) -> None:
-    while stream is not None and (chunk := await stream.read(_CHUNK)):
-        room = limit - len(into)
-        into += chunk[:room]
-        if len(chunk) > room:
-            kill.for_output = True
-            kill()
-            return

@@ -52,4 +52,6 @@ class FakeSandbox:
             timed_out=answer.timed_out,
             truncated=answer.truncated or long,
             duration_s=answer.duration_s,
+            excess=answer.excess,
+            removed=answer.removed,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -14,9 +15,19 @@ class Interpreter(NamedTuple):
     read_only: tuple[Path, ...]
 
 
-def interpreter() -> Interpreter:
-    """The interpreter of `sys.base_prefix`: isolated, without bytecode files, UTF-8 throughout."""
+def interpreter(sandbox: str = "bubblewrap") -> Interpreter:
+    """The interpreter for a sandbox of this name: isolated, without bytecode files, UTF-8 throughout.
+
+    It is that of `sys.base_prefix`. The fallback cannot mount it elsewhere and gives up root, so where only root can
+    reach that folder it is the system's own.
+    """
     prefix = Path(sys.base_prefix)
     binary = prefix / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    if sandbox == "landlock" and os.geteuid() == 0 and not _is_open_to_all(prefix):
+        prefix, binary = Path("/usr"), Path("/usr/bin/python3")
     inside_usr = prefix.is_relative_to("/usr")
     return Interpreter((str(binary), "-I", "-B", "-X", "utf8"), () if inside_usr else (prefix,))
+
+
+def _is_open_to_all(folder: Path) -> bool:
+    return all(one.stat().st_mode & 0o001 for one in (folder, *folder.parents))

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from agent.ports import Sandbox
 from agent.sandbox.bubblewrap import Bubblewrap
+from agent.sandbox.landlock import Landlock
 from agent.sandbox.none import NoSandbox
 
 
 async def choose(candidates: Sequence[Sandbox] | None = None) -> Sandbox:
     """The first candidate whose walls hold, else one that refuses and says why. Takes under a second."""
     failures: list[str] = []
-    for sandbox in candidates if candidates is not None else (Bubblewrap(), Bubblewrap(masked_proc=True)):
+    for sandbox in candidates if candidates is not None else (Bubblewrap(), Bubblewrap(masked_proc=True), Landlock()):
         failure = await sandbox.self_test()
         if not failure:
             return sandbox

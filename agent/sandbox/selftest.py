@@ -112,7 +112,7 @@ async def prove(sandbox: Sandbox) -> str:
             "abstract": abstract,
             "pid": os.getpid(),
         }
-        python = interpreter()
+        python = interpreter(sandbox.name)
         call = SandboxCall(
             command=(*python.command, "-c", _PROBE),
             workspace=workspace,

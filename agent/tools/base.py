@@ -11,9 +11,11 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from agent.broker import Broker
 from agent.domain import TOOL_TIMEOUT_S, Value, canonical
 from agent.facts.model import Facts
 from agent.ports import Sandbox, ToolSpec
+from agent.tools.egress import Egress
 
 A = TypeVar("A", bound=BaseModel)
 
@@ -72,21 +74,26 @@ class ToolContext:
     databases: Mapping[str, Database] = field(default_factory=dict[str, Database])
     max_files: int = 50
     """The policy's cap on files of one `apply_changes`."""
+    egress: Egress = field(default_factory=Egress)
+    """Where http_request may go; nowhere by default."""
+    broker: Broker = field(default_factory=Broker)
+    """The secrets that tools may use without seeing them."""
 
 
 class Tool(Generic[A]):
     """A tool. Subclasses set the class attributes and implement `facts` and `run`."""
 
-    name: ClassVar[str]
-    description: ClassVar[str]
+    name: str
+    description: str
     arguments: type[A]
-    read_only: ClassVar[bool] = False
-    idempotent: ClassVar[bool] = False
+    read_only: bool = False
+    idempotent: bool = False
     """Running it twice is the same as once; a crash between start and result may then run it again."""
-    exclusive: ClassVar[bool] = True
+    exclusive: bool = True
     """Never at the same time as another exclusive action of the run."""
     needs_sandbox: ClassVar[bool] = False
-    timeout_s: ClassVar[float] = TOOL_TIMEOUT_S
+    timeout_s: float = TOOL_TIMEOUT_S
+    """Real seconds; an operator may set another limit."""
 
     def parse(self, arguments: Mapping[str, Any]) -> A:
         """Validated arguments; raises pydantic.ValidationError."""

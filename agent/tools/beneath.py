@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ _OPENAT2 = 437
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH = 0x02, 0x04, 0x08
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 MAX_PATH = 1024
+_PIECE = 8_388_608
 _MOUNT = "/workspace/"
 
 
@@ -96,16 +98,8 @@ class Beneath:
 
     def read(self, path: str, limit: int) -> bytes:
         """Read a regular file of at most `limit` bytes; raises ToolFailed with a sentence for people."""
-        try:
-            descriptor = self.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
-        except FileNotFoundError as error:
-            raise ToolFailed(f"There is no file {path}.") from error
-        except OSError as error:
-            raise ToolFailed(f"{path} cannot be read: {error.strerror}.") from error
+        descriptor = self.open_file(path)
         found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            os.close(descriptor)
-            raise ToolFailed(f"{path} is not a regular file.")
         with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
             if found.st_size > limit:
                 raise ToolFailed(f"{path} has {found.st_size:,} bytes; the limit is {limit:,}.")
@@ -139,6 +133,55 @@ class Beneath:
             raise ToolFailed(f"{path} cannot be written: {error.strerror}.") from error
         finally:
             os.close(at)
+
+    def take(self, source: Beneath, path: str, limit: int) -> tuple[int, str, bool]:
+        """Copy a regular file of another folder to the same path: its bytes, SHA-256, and whether it is executable.
+
+        The file system shares the blocks where it can. Nothing is on the disk for certain before `settle`. Raises
+        ToolFailed.
+        """
+        folder, _, name = path.rpartition("/")
+        there = source.open_file(path)
+        try:
+            about = os.fstat(there)
+            if about.st_size > limit:
+                raise ToolFailed(f"{path} has {about.st_size:,} bytes; the limit is {limit:,}.")
+            executable = bool(about.st_mode & stat.S_IXUSR)
+            at = self._make_folder(folder)
+            try:
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                here = os.open(name, flags, 0o755 if executable else 0o644, dir_fd=at)
+            finally:
+                os.close(at)
+            with open(here, "r+b", buffering=0) as file:  # noqa: PTH123 - a descriptor, not a path
+                os.fchmod(here, 0o755 if executable else 0o644)
+                copied = _copy(there, here, limit + 1)
+                if copied > limit:
+                    raise ToolFailed(f"{path} grew while it was copied.")
+                # What is there now is what counts: the source may have changed meanwhile.
+                file.seek(0)
+                return copied, hashlib.file_digest(file, "sha256").hexdigest(), executable
+        except OSError as error:
+            raise ToolFailed(f"{path} cannot be copied: {error.strerror}.") from error
+        finally:
+            os.close(there)
+
+    def settle(self) -> None:
+        """Have everything that was written to this file system on the disk."""
+        self._libc.syncfs(self._fd)
+
+    def open_file(self, path: str) -> int:
+        """Open a regular file for reading; raises ToolFailed with a sentence for people."""
+        try:
+            descriptor = self.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except FileNotFoundError as error:
+            raise ToolFailed(f"There is no file {path}.") from error
+        except OSError as error:
+            raise ToolFailed(f"{path} cannot be read: {error.strerror}.") from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise ToolFailed(f"{path} is not a regular file.")
+        return descriptor
 
     def remove(self, path: str) -> None:
         """Delete a file (never a folder); nothing there is no error. Raises ToolFailed."""
@@ -194,6 +237,21 @@ class Beneath:
                         yield path, found
             finally:
                 os.close(at)
+
+
+def _copy(there: int, here: int, most: int) -> int:
+    copied = 0
+    while copied < most:
+        try:
+            got = os.copy_file_range(there, here, min(_PIECE, most - copied))
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}:
+                raise
+            got = os.write(here, os.read(there, min(_PIECE, most - copied)))
+        if not got:
+            break
+        copied += got
+    return copied
 
 
 def _unlink(name: str, at: int) -> None:

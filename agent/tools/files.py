@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 from typing import Annotated
 
 from pydantic import Field
@@ -123,9 +124,9 @@ class ReadFile(Tool[ReadArguments]):
 
 def read_text(view: View, path: str) -> str:
     """A text file of the view; raises ToolFailed. Blocks."""
-    if path not in view.paths:
-        raise ToolFailed(f"There is no file {path} in the project.")
     with Beneath(view.folder) as folder:
+        if path not in view.paths:
+            raise ToolFailed(_why_not(folder, path))
         data = folder.read(path, MOST_READ)
     if b"\0" in data:
         raise ToolFailed(f"{path} is not a text file.")
@@ -133,6 +134,21 @@ def read_text(view: View, path: str) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise ToolFailed(f"{path} is not UTF-8 text.") from error
+
+
+def _why_not(folder: Beneath, path: str) -> str:
+    """Why a file that is not on the list is not read."""
+    try:
+        found = folder.stat(path)
+    except OSError:
+        return f"{path} lies behind a link, and links are not followed."
+    if found is None:
+        return f"There is no file {path} in the project."
+    kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISLNK, "a link, and links are not followed"))
+    kind = next((name for test, name in kinds if test(found.st_mode)), "a special file, which is not read")
+    if stat.S_ISREG(found.st_mode):
+        kind = "not for agents: it is ignored by git, or may hold credentials"
+    return f"{path} is {kind}."
 
 
 class WriteArguments(Arguments):

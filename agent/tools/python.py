@@ -6,19 +6,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from agent.errors import BadArguments, SandboxUnavailable, ToolTimedOut
+from agent.errors import BadArguments
 from agent.facts.aside import read_aside
 from agent.facts.bounds import MAX_BYTES
 from agent.facts.model import Facts
 from agent.facts.python import python_facts
-from agent.ports import SandboxCall, SandboxResult
 from agent.sandbox.interpreter import interpreter
 from agent.tools.base import Arguments, Preview, Tool, ToolContext, ToolResult
-from agent.workspace import Workspace
-
-_TEXT = 16_384
-#: Left for starting and ending the sandbox within the tool's limit, seconds.
-_MARGIN_S = 1.0
+from agent.tools.sandboxed import refuse_without_sandbox, run_in_workspace
 
 
 class PythonArguments(Arguments):
@@ -40,7 +35,7 @@ class RunPython(Tool[PythonArguments]):
 
     async def bind(self, arguments: PythonArguments, context: ToolContext) -> PythonArguments:
         """Refuse before anybody is asked; raises SandboxUnavailable, BadArguments."""
-        _refuse_without_sandbox(context)
+        refuse_without_sandbox(context)
         if len(arguments.code.encode("utf-8", "surrogatepass")) > MAX_BYTES:
             raise BadArguments(f"The code is longer than {MAX_BYTES // 1024} KiB.")
         return arguments
@@ -65,54 +60,6 @@ class RunPython(Tool[PythonArguments]):
     async def run(self, arguments: PythonArguments, context: ToolContext, preview: Preview) -> ToolResult:
         """Both streams and the exit code; raises SandboxUnavailable, ToolTimedOut, ToolFailed."""
         del preview
-        _refuse_without_sandbox(context)
-        python = interpreter()
-        files = await Workspace(context.workspace, context.project).ensure()
-        call = SandboxCall(
-            command=(*python.command, "-c", arguments.code),
-            workspace=files,
-            timeout_s=self.timeout_s - _MARGIN_S,
-            read_only=python.read_only,
-        )
-        result = await context.sandbox.run(call)
-        if result.timed_out:
-            raise ToolTimedOut(f"The code did not end within {call.timeout_s:.0f} seconds. {_said(result)}".strip())
-        ok = result.exit_code == 0 and not result.truncated
-        notes = [] if result.exit_code == 0 else [f"(exit code {result.exit_code})"]
-        if result.truncated:
-            notes.append("(ended, because it printed more than its limit)")
-        return ToolResult(
-            text="\n".join((_said(result) or "(no output)", *notes)),
-            data={
-                "exit_code": result.exit_code,
-                "stdout": _decoded(result.stdout),
-                "stderr": _decoded(result.stderr),
-            },
-            summary="Python ran in the sandbox" if ok else _failure(result),
-            ok=ok,
-        )
-
-
-def _failure(result: SandboxResult) -> str:
-    """The exit code, and the last thing that was said, which with Python is the error itself."""
-    last = _decoded(result.stderr).strip().rpartition("\n")[2][:200]
-    return f"Python ended with exit code {result.exit_code}" + (f": {last}" if last else "")
-
-
-def _refuse_without_sandbox(context: ToolContext) -> None:
-    if context.sandbox.name == "none":
-        raise SandboxUnavailable
-
-
-def _decoded(data: bytes) -> str:
-    text = data.decode(errors="replace")
-    if len(text) <= _TEXT:
-        return text
-    # The end says more than the middle: results and errors stand there.
-    return f"{text[: _TEXT // 2]}\n… {len(text) - _TEXT:,} characters left out …\n{text[-_TEXT // 2 :]}"
-
-
-def _said(result: SandboxResult) -> str:
-    return "\n".join(
-        part for part in (_decoded(result.stdout).strip("\n"), _decoded(result.stderr).strip("\n")) if part
-    )
+        python = interpreter(context.sandbox.name)
+        command = (*python.command, "-c", arguments.code)
+        return await run_in_workspace(context, command, what="Python", timeout_s=self.timeout_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -13,15 +14,18 @@ from agent.tools.apply_changes import ApplyChanges
 from agent.tools.base import Tool
 from agent.tools.calculate import Calculate
 from agent.tools.files import ListFiles, ReadFile, WriteFile
+from agent.tools.http import HttpRequest
 from agent.tools.python import RunPython
 from agent.tools.search import Search
+from agent.tools.shell import RunShell
 from agent.tools.sql import QuerySql, ReadSql
 
+_NONE: Mapping[str, float] = MappingProxyType({})
 _READS = ("search", "list_files", "read_file", "calculate")
 #: None stands for all.
 _ALLOWED: Mapping[Worker, tuple[str, ...] | None] = MappingProxyType(
     {
-        Worker.RESEARCH: (*_READS, "query_sql"),
+        Worker.RESEARCH: (*_READS, "query_sql", "http_request"),
         Worker.CODE: None,
         Worker.REVIEW: (*_READS, "query_sql", "run_python"),
     }
@@ -31,9 +35,20 @@ _ALLOWED: Mapping[Worker, tuple[str, ...] | None] = MappingProxyType(
 class Registry:
     """The allowlist. A tool that is not in it does not exist."""
 
-    def __init__(self, tools: Iterable[Tool[Any]]) -> None:
-        self._tools: Mapping[str, Tool[Any]] = MappingProxyType({tool.name: tool for tool in tools})
-        self._reads_only = ReadSql()
+    def __init__(self, tools: Iterable[Tool[Any]], *, timeouts: Mapping[str, float] = _NONE) -> None:
+        """Raises ToolNotAllowed when two tools have one name, or `timeouts` names a tool that is not there."""
+        found: dict[str, Tool[Any]] = {}
+        for tool in tools:
+            if tool.name in found:
+                raise ToolNotAllowed(f"Two tools are called {tool.name!r}.")
+            found[tool.name] = copy.copy(tool) if tool.name in timeouts else tool
+        for name, seconds in timeouts.items():
+            if name not in found:
+                raise ToolNotAllowed(f"There is no tool {name[:60]!r} to set a timeout for.")
+            found[name].timeout_s = seconds
+        self._tools: Mapping[str, Tool[Any]] = MappingProxyType(found)
+        reading = {tool.name: _for_reading(tool) for tool in found.values()}
+        self._reading: Mapping[str, Tool[Any]] = MappingProxyType(reading)
         self._specs: Mapping[Worker, tuple[ToolSpec, ...]] = MappingProxyType(
             {
                 worker: tuple(self.get(name, worker).spec() for name in self.names if self.allows(name, worker))
@@ -51,22 +66,43 @@ class Registry:
         tool = self._tools.get(name)
         if tool is None or not self.allows(name, worker):
             raise ToolNotAllowed(f"The tool {name[:60]!r} is not on the allowlist.")
-        if worker in {Worker.RESEARCH, Worker.REVIEW} and isinstance(tool, QuerySql):
-            return self._reads_only
-        return tool
+        return self._reading[name] if worker in {Worker.RESEARCH, Worker.REVIEW} else tool
 
     def allows(self, name: str, worker: Worker | None = None) -> bool:
         """Whether the tool is on the list at all, and on the worker's."""
         if name not in self._tools:
             return False
         allowed = _ALLOWED[worker] if worker is not None else None
-        return allowed is None or name in allowed
+        return allowed is None or name in allowed or self._tools[name].read_only
 
     def specs(self, worker: Worker) -> tuple[ToolSpec, ...]:
         """What a worker's model is told of its tools, sorted by name."""
         return self._specs[worker]
 
 
+def _for_reading(tool: Tool[Any]) -> Tool[Any]:
+    """The tool as workers have it that only read."""
+    match tool:
+        case QuerySql():
+            reading: Tool[Any] = ReadSql()
+        case HttpRequest():
+            reading = tool.for_reading()
+        case _:
+            return tool
+    reading.timeout_s = tool.timeout_s
+    return reading
+
+
 def default_tools() -> tuple[Tool[Any], ...]:
-    """The eight tools that come with Second Key."""
-    return (Search(), ListFiles(), ReadFile(), WriteFile(), Calculate(), RunPython(), QuerySql(), ApplyChanges())
+    """The nine tools that every installation has; http_request comes with a list of places."""
+    return (
+        Search(),
+        ListFiles(),
+        ReadFile(),
+        WriteFile(),
+        Calculate(),
+        RunPython(),
+        RunShell(),
+        QuerySql(),
+        ApplyChanges(),
+    )

@@ -24,6 +24,7 @@ MOST_HITS = 100
 _MOST_FILE = 1_048_576
 _MOST_TOTAL = 32 * 1_048_576
 _LINE = 300
+_MOST_NAMED = 10
 _PATTERN_TIMEOUT_S = 10.0
 #: Runs in a process of its own, because a pattern can take for ever and Python's `re` cannot be interrupted.
 _MATCHER = """
@@ -59,7 +60,7 @@ class _Hits:
     hits: list[tuple[str, int, str]]
     count: int
     searched: int
-    left_out: int
+    left_out: list[str]
 
 
 class Search(Tool[SearchArguments]):
@@ -92,23 +93,29 @@ class Search(Tool[SearchArguments]):
             found = await to_the_end(lambda stop: _by_words(arguments, view, stop))
         lines = [f"{path}:{number}: {line}" for path, number, line in found.hits]
         more = f"\n({found.count - len(lines):,} more)" if found.count > len(lines) else ""
-        left = f"\n({found.left_out} files were too large or not text)" if found.left_out else ""
+        left = f"\n(not searched: {_named(found.left_out)})" if found.left_out else ""
         return ToolResult(
             text=("\n".join(lines) or "Nothing found.") + more + left,
             data={
                 "hits": [{"path": path, "line": number, "text": line} for path, number, line in found.hits],
                 "count": found.count,
                 "files": len({path for path, _, _ in found.hits}),
+                "not_searched": found.left_out[:_MOST_NAMED],
             },
             summary=f"{found.count:,} hits in {found.searched:,} files for {arguments.query[:60]}",
         )
 
 
-def _texts(arguments: SearchArguments, view: View, stop: Stop) -> tuple[list[tuple[str, str]], int]:
-    """The files' texts and how many were left out. Blocks."""
+def _named(left_out: list[str]) -> str:
+    more = f"; and {len(left_out) - _MOST_NAMED:,} more" if len(left_out) > _MOST_NAMED else ""
+    return "; ".join(left_out[:_MOST_NAMED]) + more
+
+
+def _texts(arguments: SearchArguments, view: View, stop: Stop) -> tuple[list[tuple[str, str]], list[str]]:
+    """The files' texts, and which were left out and why. Blocks."""
     pattern = glob_pattern(arguments.glob)
     texts: list[tuple[str, str]] = []
-    left_out, room = 0, _MOST_TOTAL
+    left_out, room = list[str](), _MOST_TOTAL
     with Beneath(view.folder) as folder:
         for path in view.paths:
             if stop.stopped:
@@ -118,11 +125,14 @@ def _texts(arguments: SearchArguments, view: View, stop: Stop) -> tuple[list[tup
             try:
                 data = folder.read(path, min(_MOST_FILE, room))
                 text = data.decode()
-            except (ToolFailed, UnicodeDecodeError):
-                left_out += 1
+            except ToolFailed as error:
+                left_out.append(str(error).removesuffix("."))
+                continue
+            except UnicodeDecodeError:
+                left_out.append(f"{path} is not text")
                 continue
             if "\0" in text:
-                left_out += 1
+                left_out.append(f"{path} is not text")
                 continue
             room -= len(data)
             texts.append((path, text))

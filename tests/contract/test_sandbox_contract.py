@@ -12,6 +12,7 @@ from agent.ports import Sandbox, SandboxCall, SandboxResult
 from agent.sandbox.bubblewrap import Bubblewrap
 from agent.sandbox.fake import FakeSandbox
 from agent.sandbox.interpreter import interpreter
+from agent.sandbox.landlock import Landlock
 
 Make = Callable[..., Sandbox]
 
@@ -21,6 +22,11 @@ def real(_: SandboxResult | None = None, *, hold: bool = False) -> Sandbox:
     return Bubblewrap()
 
 
+def fallback(_: SandboxResult | None = None, *, hold: bool = False) -> Sandbox:
+    del hold
+    return Landlock()
+
+
 def fake(result: SandboxResult | None = None, *, hold: bool = False) -> Sandbox:
     sandbox = FakeSandbox([result] if result else [])
     if hold:
@@ -28,13 +34,17 @@ def fake(result: SandboxResult | None = None, *, hold: bool = False) -> Sandbox:
     return sandbox
 
 
-@pytest.fixture(params=[pytest.param(real, marks=pytest.mark.needs("bwrap")), fake], ids=["bubblewrap", "fake"])
+@pytest.fixture(
+    params=[pytest.param(real, marks=pytest.mark.needs("bwrap")), fallback, fake],
+    ids=["bubblewrap", "landlock", "fake"],
+)
 def make(request: pytest.FixtureRequest) -> Make:
     return request.param
 
 
 def python(code: str, workspace: Path, **more: object) -> SandboxCall:
-    inside = interpreter()
+    # What the fallback can reach, every sandbox can.
+    inside = interpreter("landlock")
     return SandboxCall((*inside.command, "-c", code), workspace, read_only=inside.read_only, **more)  # type: ignore[arg-type]  # passed on as given
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import html
+import json
+import time
+from urllib.parse import quote, quote_plus
 
 import pytest
 
-from agent.secrets import find_secret, redact
+from agent.secrets import find_secret, redact, redacted
 
 SHAPES = {
     "Slack token": "xoxb-" + "1234567890-abcdefghij",
@@ -54,3 +58,59 @@ def test_overlapping_secrets_are_covered_whole() -> None:
 
 def test_a_short_known_value_is_not_looked_for() -> None:
     assert find_secret("abc", {"A": "abc"}) == ""
+
+
+VALUE = 'p@ss/word! "x"\\'
+KNOWN = {"DB": VALUE}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        VALUE,
+        json.dumps({"a": VALUE}),
+        json.dumps(json.dumps({"a": VALUE})),
+        quote(VALUE),
+        quote(VALUE, safe="").lower(),
+        quote_plus(VALUE),
+        html.escape(VALUE),
+        repr(VALUE),
+        VALUE[::-1],
+        VALUE.encode().hex(),
+        VALUE.encode().hex(" "),
+        base64.b64encode(b"user:" + VALUE.encode() + b":more").decode(),
+        base64.b64encode(b"us:" + VALUE.encode() + b"?").decode(),
+        base64.urlsafe_b64encode(b"a" + VALUE.encode()).decode(),
+        base64.encodebytes(b"x" * 50 + VALUE.encode() + b"y" * 50).decode(),
+        base64.b32encode(VALUE.encode()).decode(),
+        VALUE[:6] + "\n" + VALUE[6:],
+        VALUE[:6] + "\r\n    " + VALUE[6:],
+        json.dumps(VALUE[:5] + "\n" + VALUE[5:]),
+        " ".join(VALUE),
+    ],
+)
+def test_invariant_9_a_known_value_is_covered_however_it_is_written(text: str) -> None:
+    assert find_secret(text, KNOWN) == "secret:DB"
+    covered = redact(f"before {text} after", KNOWN)
+    assert covered.startswith("before ")
+    assert covered.endswith(" after")
+    assert text not in covered
+    assert "[redacted: secret:DB]" in covered
+    assert redact(covered, KNOWN) == covered
+
+
+def test_a_key_without_an_end_does_not_break_the_record_in_which_it_stands() -> None:
+    record = {"text": "-----BEGIN RSA PRIVATE KEY-----\nabc", "list": [1, None, {"sk_live_" + "a" * 24: "kept"}]}
+    covered = redacted(record, redact)
+    assert covered == {
+        "text": "[redacted: private key]",
+        "list": [1, None, {"[redacted: payment key]": "kept"}],
+    }
+
+
+def test_covering_a_long_text_takes_a_moment_only() -> None:
+    known = {f"K{number}": f"val{number}ue/+with-{number}-stuff=" for number in range(12)}
+    text = "lorem ipsum dolor sit amet " * 40_000
+    began = time.perf_counter()
+    assert redact(text, known) == text
+    assert time.perf_counter() - began < 3

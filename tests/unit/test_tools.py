@@ -67,7 +67,7 @@ async def call(context: ToolContext, name: str, **arguments: Any) -> ToolResult:
     return await tool.run(tool.parse(bound.model_dump(mode="json")), context, preview)
 
 
-def test_there_are_eight_tools_and_each_says_what_it_is() -> None:
+def test_there_are_nine_tools_and_each_says_what_it_is() -> None:
     assert REGISTRY.names == (
         "apply_changes",
         "calculate",
@@ -75,6 +75,7 @@ def test_there_are_eight_tools_and_each_says_what_it_is() -> None:
         "query_sql",
         "read_file",
         "run_python",
+        "run_shell",
         "search",
         "write_file",
     )
@@ -89,8 +90,8 @@ def test_invariant_7_an_unknown_tool_is_refused() -> None:
 @pytest.mark.parametrize(
     ("worker", "missing"),
     [
-        (Worker.RESEARCH, {"write_file", "run_python", "apply_changes"}),
-        (Worker.REVIEW, {"write_file", "apply_changes"}),
+        (Worker.RESEARCH, {"write_file", "run_python", "run_shell", "apply_changes"}),
+        (Worker.REVIEW, {"write_file", "run_shell", "apply_changes"}),
         (Worker.CODE, set[str]()),
     ],
 )
@@ -200,7 +201,7 @@ async def test_only_text_is_read(context: ToolContext) -> None:
 @pytest.mark.parametrize(("regex", "query"), [(False, "beta"), (True, "b.ta$")])
 async def test_a_search_names_path_and_line(context: ToolContext, query: str, *, regex: bool) -> None:
     result = await call(context, "search", query=query, regex=regex)
-    assert result.text == "docs/a.md:2: Beta\n(1 files were too large or not text)"
+    assert result.text == "docs/a.md:2: Beta\n(not searched: data.bin is not text)"
     assert result.data["count"] == 1
 
 

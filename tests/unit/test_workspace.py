@@ -84,7 +84,7 @@ async def test_a_diff_names_binaries_and_modes(tmp_path: Path) -> None:
 
 async def test_a_project_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace, _ = make(tmp_path)
-    monkeypatch.setattr("agent.workspace.MAX_BYTES", 5)
+    monkeypatch.setattr("agent.tools.bases.MAX_BYTES", 5)
     with pytest.raises(ToolFailed, match="limit"):
         await workspace.ensure()
     assert list((tmp_path / "workspaces").iterdir()) == []
