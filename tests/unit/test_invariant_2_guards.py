@@ -100,7 +100,7 @@ async def test_a_medium_action_does_not_start_without_naming_its_yes(store: Stor
     def check(tx: Any) -> None:  # the transaction
         from agent.ports import Intention  # noqa: PLC0415  only here
 
-        _check_start(Working.load(tx, run), Intention(epoch=0, starts=row.action, digest=row.digest))
+        _check_start(Working.load(tx, run), Intention(epoch=0, starts=row.action, digest=row.digest), ())
 
     with pytest.raises(ApprovalNotValid):
         await store.db.write(check)
