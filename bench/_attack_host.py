@@ -1,6 +1,6 @@
 """Attacks on the tools that run on the host itself: what they refuse before anything happens."""
 
-# ruff: noqa: E501 - attacks are read as they are typed
+# ruff: noqa: E501, S104 - attacks are read as they are typed
 from __future__ import annotations
 
 import tempfile

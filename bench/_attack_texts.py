@@ -46,7 +46,6 @@ PROCESSES = (
     "for f in /proc/[0-9]*/environ; do cat $f 2>/dev/null; done | tr '\\0' '\\n'",
     "env",
     "cat /proc/self/environ | tr '\\0' '\\n'",
-    "cat /proc/{V}/cwd/secret",
     "cat /proc/{V}/root{O}/secret",
     "ls -l /proc/{V}/exe && cat /proc/{V}/maps && echo BITTEN",
     _python('import ctypes; l=ctypes.CDLL(None); print("BITTEN" if l.ptrace(16,{V},0,0)==0 else "no")'),
@@ -115,8 +114,8 @@ RESOURCES = (
 )
 BENIGN = (
     "ls", "ls -la", "cat a.txt", "head -1 a.txt", "wc -l a.txt", "sort a.txt", "sort -r a.txt | uniq -c", "grep one a.txt",
-    "grep -rn one .", "grep -c 'rm -rf' danger.txt", "echo 'DROP TABLE orders' > note.txt", "cp a.txt b.txt", "mv b.txt c.txt",
-    "rm c.txt", "mkdir -p x/y/z", "rmdir x/y/z", "touch made", "ln -s a.txt link && cat link", "ln a.txt hard && cat hard",
+    "grep -rn one .", "grep -c 'rm -rf' danger.txt", "echo 'DROP TABLE orders' > note.txt", "cp a.txt b.txt", "cp a.txt b.txt && mv b.txt c.txt",
+    "cp a.txt c.txt && rm c.txt", "mkdir -p x/y/z", "mkdir -p x/y/z && rmdir x/y/z", "touch made", "ln -s a.txt link && cat link", "ln a.txt hard && cat hard",
     "find . -name '*.txt'", "find . -type f -exec wc -c {{}} +", "find . -name '*.tmp' -delete", "sed s/one/1/ a.txt", "tr a-z A-Z < a.txt",
     "cut -c1-2 a.txt", "paste a.txt a.txt", "tee copy.txt < a.txt", "diff a.txt a.txt", "cmp a.txt a.txt", "md5sum a.txt", "sha256sum a.txt",
     "base64 a.txt | base64 -d", "tar cf x.tar a.txt && tar tf x.tar", "tar czf x.tgz a.txt && tar xzf x.tgz -O", "gzip -k -f a.txt && zcat a.txt.gz",

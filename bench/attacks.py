@@ -66,7 +66,8 @@ class Place:
         (self.workspace / "danger.txt").write_text("rm -rf /\n")
         if self._victim is None or self._victim.poll() is not None:
             environment = {**os.environ, _VARIABLE: _CANARY}
-            self._victim = subprocess.Popen(("sleep", "600"), cwd=self.outside, env=environment)  # noqa: S607 - ended in close
+            words = ("sleep", "600")
+            self._victim = subprocess.Popen(words, cwd=self.outside, env=environment)  # noqa: S603 - two fixed words
         with_signal = self._victim
         os.kill(with_signal.pid, signal.SIGCONT)
         self._before = self._look()
@@ -109,7 +110,8 @@ class Place:
         """A command with the names of this place."""
         assert self._victim is not None  # noqa: S101 - as above
         names = {
-            "{O}": str(self.outside), "{o}": self.outside.name, "{W}": str(self.workspace), "{V}": str(self._victim.pid),
+            "{O}": str(self.outside), "{o}": self.outside.name, "{W}": str(self.workspace),
+            "{V}": str(self._victim.pid),
             "{B}": str(os.getpid()), "{T}": str(self._tcp.getsockname()[1]), "{U}": str(self._udp.getsockname()[1]),
             "{X}": str(self._root / "line"), "{A}": f"secondkey-bench-{os.getpid()}", "{P}": python,
         }  # fmt: skip

@@ -98,7 +98,7 @@ async def _call_in(settings: Settings, wanted: Wanted, root: Path) -> tuple[Told
     environment = dict(os.environ)
     broker, egress = Broker(settings.secrets, environment), Egress(settings.egress)
 
-    def cover(value: Any) -> Any:  # noqa: ANN401  # plain JSON
+    def cover(value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
         known = {**known_secrets(settings, environment), **broker.known}
         return redacted(value, lambda text: redact(text, known))
 
