@@ -123,15 +123,23 @@ def redact(text: str, known: Mapping[str, str] = _NONE) -> str:
 def redacted(value: Json, cover: Callable[[str], str]) -> Json:
     """A JSON value with `cover` applied to every text in it, names of fields too.
 
-    Covering the written JSON instead could break it: what is covered may reach over a quotation mark.
+    Covering the written JSON instead could break it: what is covered may reach over a quotation mark. However deep the
+    value is nested, this does not run out of stack.
     """
-    match value:
-        case str():
-            return cover(value)
-        case dict():
-            fields = cast("dict[str, Json]", value)
-            return {cover(name): redacted(one, cover) for name, one in fields.items()}
-        case list():
-            return [redacted(one, cover) for one in cast("list[Json]", value)]
-        case _:
-            return value
+    top: list[Json] = [value]
+    open_: list[tuple[dict[str, Json] | list[Json], dict[str, Json] | list[Json]]] = [(top, [])]
+    made = open_[0][1]
+    while open_:
+        old, new = open_.pop()
+        pairs = old.items() if isinstance(old, dict) else enumerate(old)
+        for name, one in pairs:
+            fresh: Json = cover(one) if isinstance(one, str) else one
+            if isinstance(one, dict | list):
+                inner = cast("dict[str, Json] | list[Json]", one)
+                fresh = {} if isinstance(inner, dict) else []
+                open_.append((inner, fresh))
+            if isinstance(new, dict):
+                new[cover(str(name))] = fresh
+            else:
+                new.append(fresh)
+    return cast("list[Json]", made)[0]

@@ -112,7 +112,7 @@ async def _serving(settings: object, environment: dict[str, str], *, over_http: 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)  # until there is a policy to read again, it ends nothing
-    app = await App.start(settings, environment=environment, over_http=over_http, stop=stop)
+    app = await App.start(settings, environment=environment, over_http=over_http, stop=stop, log=True)
     if app is None:
         return EXIT_OK
     loop.add_signal_handler(signal.SIGHUP, app.reload_policy)

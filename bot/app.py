@@ -54,7 +54,7 @@ from bot.keeper import Keeper
 from bot.link import Installation, SocketLink, preflight
 from bot.listeners import home, register, replies, takeover_talk
 from bot.listeners.services import Services
-from bot.observability import Metrics, configure_tracing
+from bot.observability import Metrics, configure_logging, configure_tracing
 from bot.policies import Policies
 from bot.posting import Poster
 from bot.sessions import Sessions
@@ -119,12 +119,16 @@ class App:
         stop: asyncio.Event | None = None,
         clock: Clock | None = None,
         model: ChatModel | None = None,
+        log: bool = False,
     ) -> App | None:
         """Start everything; raises ConfigurationError with the fix. None when stopped while standing by.
 
-        `clock` and `model` replace the machine's clock and the wire, for tests and benchmarks.
+        `clock` and `model` replace the machine's clock and the wire, for tests and benchmarks. `log` sets up logging:
+        every line goes through the redaction first.
         """
         builder = _Builder(settings, environment, over_http=over_http, clock=clock, model=model)
+        if log:
+            configure_logging(builder.redact)
         return await builder.build(stop or asyncio.Event())
 
     async def until(self, stop: asyncio.Event) -> bool:

@@ -114,3 +114,19 @@ def test_covering_a_long_text_takes_a_moment_only() -> None:
     began = time.perf_counter()
     assert redact(text, known) == text
     assert time.perf_counter() - began < 3
+
+
+def test_a_value_is_covered_however_deep_it_is_nested() -> None:
+    nested: Any = {"inner": "xoxb-1234567890-abcdefghijkl"}
+    for _ in range(5_000):
+        nested = {"a": [nested]}
+    covered = redacted(nested, redact)
+    for _ in range(5_000):
+        covered = covered["a"][0]
+    assert covered == {"inner": "[redacted: Slack token]"}
+
+
+def test_covering_keeps_the_shape_of_a_value() -> None:
+    value = {"a": [1, None, {"b": "text", "c": []}], "d": {}, "e": True}
+    assert redacted(value, str) == value
+    assert redacted("sk-ant-" + "a" * 30, redact) == "[redacted: model key]"
