@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import time
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
