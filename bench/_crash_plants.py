@@ -38,8 +38,8 @@ def consume_after_effect() -> None:
 def post_again() -> None:
     """Never look whether a message stands already."""
 
-    async def find(self: Poster, channel: str, thread_ts: str, key: str) -> None:
-        del self, channel, thread_ts, key
+    async def find(self: Poster, channel: str, thread_ts: str, key: str, marker: str = "") -> None:
+        del self, channel, thread_ts, key, marker
 
     setattr(Poster, "find", find)  # noqa: B010  # as above
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 
 import pytest
@@ -228,3 +229,25 @@ async def test_slacks_own_stop_button_on_a_stream_ends_in_one_message(open_house
     message = await held.whole("stopped")
     assert message["ts"] == stream["ts"]
     await held.house.slack.wait_for_session(DATA, held.ts, "active")
+
+
+async def test_a_crash_before_the_place_of_a_stream_was_kept_finds_it_again(
+    open_house: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = await hold(open_house, "Do it.")
+    stream = await held.streaming()
+
+    async def nothing(_: object) -> None:
+        """A process that dies ends no stream."""
+
+    with monkeypatch.context() as patch:
+        patch.setattr(streams.Streams, "close", nothing)
+        held.touch.release()
+        await held.house.app.stop()
+    conn = sqlite3.connect(held.house.app.db.path)
+    conn.execute("UPDATE outbox SET sent = 0, ts = '', error = '' WHERE message_key LIKE 'progress:%'")
+    conn.commit()
+    conn.close()
+    await held.house.start()
+    message = await held.whole()
+    assert message["ts"] == stream["ts"]
