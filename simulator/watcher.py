@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Predicate = Callable[[Json], bool]
 
 #: seconds to wait for something unless told otherwise
-PATIENCE = 10.0
+PATIENCE = 20.0
 
 
 def _any(_item: Json) -> bool:

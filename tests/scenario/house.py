@@ -249,7 +249,7 @@ class House:
                     changed.clear()
                     await changed.wait()
 
-    async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
         """Wait until a condition over the database holds; looked at after every commit."""
         changed = asyncio.Event()
         topics = ("run", "outbox", "deadline", "control", "home")
