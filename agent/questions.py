@@ -15,6 +15,7 @@ from agent.calling import Caller
 from agent.equipment import Box, Equipment
 from agent.errors import JournalError, ModelError
 from agent.ports import ChatModel, Message, ModelReply, ModelRequest
+from agent.recording import record
 from agent.state import ActionState, RunState
 from agent.supervisor import Limits
 from agent.workers import as_data, prompt, read_answer
@@ -65,7 +66,9 @@ class Explainer:
             return ()
 
         call = ev.ModelCallStarted(call="", purpose="question", model=name, reserved_micro_usd=0)
-        await self._caller.complete(box, call, request, read)
+        ended = await self._caller.complete(box, call, request, read)
+        if ended is not None:
+            await record(self._kit, box, ended)
         return heard[0] if heard else ""
 
     def _messages(self, state: RunState, question: str) -> tuple[Message, ...]:
