@@ -16,7 +16,8 @@ from slack_sdk.models.views import View
 from agent.domain import ApprovalState, Outcome
 from bot.blocks.message import Message
 from simulator.limits import ALL_BLOCKS_TEXT, block_problems, characters, check_view
-from tests.scenario.catalogue import Shown, Texts, catalogue
+from docs.gallery.catalogue import catalogue
+from docs.gallery.values import Shown, Texts
 
 EXAMPLES = catalogue()
 EMOJI = re.compile(r":[a-z_]+:")
