@@ -110,7 +110,10 @@ def _open(view: TakeoverView, look: Look) -> str:
             ":warning: *Nobody but the people whose request this is could take it, and nobody decides on their own "
             "request.* An operator has to name another approver in the policy; or stop the run."
         )
-    asked = f"{who}: please take it." if look.is_first else f"May take it: {who}."
+    if view.takeover.cause == "unknown":
+        asked = f"{who}: please find out." if look.is_first else f"May say what happened: {who}."
+    else:
+        asked = f"{who}: please take it." if look.is_first else f"May take it: {who}."
     asked += f" On call: {look.on_call}." if look.on_call else ""
     late = " *It has waited for long; please do take it.*" if view.takeover.escalated_at else ""
     ends = when(view.takeover.give_up_at, "{date_short} at {time}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import FloatRect, Page, async_playwright
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.blocks.message import Message
@@ -33,6 +33,8 @@ THEMES: Final = ("light", "dark")
 _CHANNELS: Final = {"card": "C0ACTIONS", "reply": "C0ACTIONS", "takeover": "C0ACTIONS", "takeover note": "C0ACTIONS"}
 _PRIVATE: Final = frozenset({"command", "word"})
 """Kinds of examples that only one person sees."""
+_HIGHEST: Final = {"answer, long, its first part": 860}
+"""Pixels of pictures that are cut, because the rest says nothing new."""
 _READER: Final = "U0OMAR"
 
 
@@ -71,10 +73,14 @@ class Studio:
         query = {**await self._put(name, shown), "theme": THEMES[0]}
         await self._page.goto(f"{self._simulator.url}/show?{urlencode(query)}")
         await self._page.locator("html[data-ready='true']").wait_for(state="attached")
+        box = await self._page.locator("#shown").bounding_box()
+        if box is None:
+            raise ValueError(name)
+        area: FloatRect = {**box, "height": min(box["height"], _HIGHEST.get(name, box["height"]))}
         pictures: dict[str, bytes] = {}
         for theme in THEMES:
             await self._page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
-            picture = await self._page.locator("#shown").screenshot(animations="disabled", scale="css")
+            picture = await self._page.screenshot(clip=area, full_page=True, animations="disabled")
             pictures[theme] = await with_palette(self._empty, picture)
         return pictures
 

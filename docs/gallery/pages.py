@@ -33,7 +33,7 @@ def home_examples(cards: Cards) -> dict[str, Shown]:
     """The Home of somebody new, of a decider, of an admin, of who is refused."""
     look, made = Look(), Takeovers(cards)
     mine = tuple((line, THREAD) for line in _lines(cards))
-    waits = tuple(cards.view(id=key, expires_at=NOON + 600 * at) for at, key in enumerate(("p1", "p2"), start=1))
+    waits = tuple(cards.view(id=key, expires_at=NOON + 600 * at) for at, key in enumerate(("p1",), start=1))
     held = (made.view(TakeoverState.CLAIMED), replace(made.view(), takeover=made.view(id="k2").takeover))
     busy = HomeView(
         approvals=waits, held=held, waiting=mine[:1], mine=mine[1:], today=_TODAY, left=_LEFT, quotas=Quotas(),

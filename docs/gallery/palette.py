@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from playwright.async_api import Page
 
-#: The colours that occur most often are kept, any other becomes the nearest of them; a page has few that matter.
+#: Colours that differ in their last bits only are one colour, the most frequent of them; the flat ones stay exact.
 _READ: Final = """async (encoded) => {
   const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
   const bitmap = await createImageBitmap(new Blob([bytes], { type: "image/png" }));
@@ -24,11 +24,19 @@ _READ: Final = """async (encoded) => {
     colours[at] = colour;
     seen.set(colour, (seen.get(colour) ?? 0) + 1);
   }
-  const palette = [...seen].sort((a, b) => b[1] - a[1] || a[0] - b[0]).slice(0, 256).map(([colour]) => colour);
-  const index = new Map(palette.map((colour, at) => [colour, at]));
-  const far = (a, b) => [16, 8, 0].reduce((sum, bits) => sum + (((a >> bits) & 255) - ((b >> bits) & 255)) ** 2, 0);
-  const nearest = (colour) => palette.reduce((best, one, at) => (far(colour, one) < far(colour, palette[best]) ? at : best), 0);
-  for (const colour of seen.keys()) if (!index.has(colour)) index.set(colour, nearest(colour));
+  const byUse = [...seen].sort((a, b) => b[1] - a[1] || a[0] - b[0]).map(([colour]) => colour);
+  const palette = [], index = new Map();
+  for (let bits = 0, buckets; !palette.length; bits += 1) {
+    const mask = (0xff << bits) & 0xff, key = (colour) => colour & ((mask << 16) | (mask << 8) | mask);
+    buckets = new Map();
+    for (const colour of byUse) if (!buckets.has(key(colour))) buckets.set(key(colour), buckets.size);
+    if (buckets.size > 256) continue;
+    for (const colour of byUse) {
+      const at = buckets.get(key(colour));
+      if (at === palette.length) palette.push(colour);
+      index.set(colour, at);
+    }
+  }
   let pixels = "";
   for (let at = 0; at < colours.length; at += 1) pixels += String.fromCharCode(index.get(colours[at]));
   return { width, height, palette, pixels: btoa(pixels) };

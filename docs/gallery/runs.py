@@ -60,7 +60,11 @@ class Runs:
 
     def read(self) -> ActionView:
         """A call that only read something."""
-        return call("a0", "read_file", {"path": "docs/prices.md"}, self.texts, tier=Tier.LOW, outcome=Outcome.SUCCEEDED)
+        path = "docs/prices.md"
+        return call(
+            "a0", "read_file", {"path": path}, self.texts, tier=Tier.LOW, outcome=Outcome.SUCCEEDED,
+            headline=f"Read {path}",
+        )  # fmt: skip
 
     def view(self, status: RunStatus, *, steps: tuple[StepView, ...] = (), **more: Any) -> RunView:  # fields of a view
         """A run in a status; `line` changes fields of its row."""
