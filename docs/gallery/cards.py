@@ -9,6 +9,7 @@ from bot.blocks.message import Look
 from bot.blocks.result import result_message
 from docs.gallery.values import CARD, INES, MAYA, NOON, OMAR, THREAD, Cards, Shown, name_of
 
+
 def card_examples(cards: Cards) -> dict[str, Shown]:
     """Every phase of the card, in the order of its life."""
     texts, look = cards.texts, Look()
@@ -39,6 +40,7 @@ def card_examples(cards: Cards) -> dict[str, Shown]:
         "no preview": cards.view(preview=unreadable.model_dump_json()),
         "approved": cards.view(approved),
         "approved from a terminal": cards.view(approved, self_approved=True, decided_by="local:1000"),
+        "allowed beforehand": cards.view(approved, reason="grant:g3n7", because="grant:g3n7"),
         "running": cards.view(approved, cards.action(phase="started", started_at=NOON + 301)),
         **{f"approved, {outcome}": cards.view(approved, cards.ended(outcome)) for outcome in Outcome},
         "denied": cards.view(ApprovalState.DENIED),
@@ -73,7 +75,8 @@ def reply_examples(cards: Cards) -> dict[str, Shown]:
         reason = cards.texts.reason if outcome is Outcome.DENIED else ""
         view = cards.view(state, cards.ended(outcome), reason=reason, decided_by="" if "expired" in state else OMAR)
         message = result_message(view, look, THREAD)
-        assert message is not None
+        if message is None:
+            raise ValueError(outcome)
         found[f"reply, {outcome}"] = message
     found["reply, reminder"] = reminder(cards.view(reminded_at=NOON + 450), look)
     found["reply, escalation"] = reminder(cards.view(reminded_at=NOON + 450, escalated_at=NOON + 900), look)

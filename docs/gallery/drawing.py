@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -33,8 +33,8 @@ THEMES: Final = ("light", "dark")
 _CHANNELS: Final = {"card": "C0ACTIONS", "reply": "C0ACTIONS", "takeover": "C0ACTIONS", "takeover note": "C0ACTIONS"}
 _PRIVATE: Final = frozenset({"command", "word"})
 """Kinds of examples that only one person sees."""
-_HIGHEST: Final = {"answer, long, its first part": 860}
-"""Pixels of pictures that are cut, because the rest says nothing new."""
+_SHOWN: Final = {"answer, long, its first part": 860, "window, details on pages": -640}
+"""Pixels of pictures that are cut, because the rest says nothing new; negative ones are those at the end."""
 _READER: Final = "U0OMAR"
 
 
@@ -76,7 +76,9 @@ class Studio:
         box = await self._page.locator("#shown").bounding_box()
         if box is None:
             raise ValueError(name)
-        area: FloatRect = {**box, "height": min(box["height"], _HIGHEST.get(name, box["height"]))}
+        wanted = _SHOWN.get(name, box["height"])
+        top = box["height"] + wanted if wanted < 0 else 0
+        area: FloatRect = {**box, "y": box["y"] + top, "height": min(box["height"], abs(wanted))}
         pictures: dict[str, bytes] = {}
         for theme in THEMES:
             await self._page.evaluate("theme => { document.documentElement.dataset.theme = theme }", theme)
@@ -107,14 +109,11 @@ class Studio:
         return {"channel": channel, "ts": posted["ts"], "as": _READER}
 
 
-async def draw_all(examples: Mapping[str, Shown], into: Path, only: Iterable[str] = ()) -> list[Path]:
-    """Write two pictures of each example whose name holds one of the words, or of all; returns what was written."""
-    words = [word.lower() for word in only]
+async def draw_all(examples: Mapping[str, Shown], into: Path) -> list[Path]:
+    """Write two pictures of each example; returns what was written."""
     written: list[Path] = []
     async with studio() as place:
         for name, shown in examples.items():
-            if words and not any(word in name for word in words):
-                continue
             for theme, picture in (await place.draw(name, shown)).items():
                 path = into / theme / f"{file_name(name)}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)

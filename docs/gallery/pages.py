@@ -16,7 +16,7 @@ from bot.blocks.status import help_text, run_list, run_status
 from bot.words import STILL_SAVING, sentence
 from docs.gallery.runs import Runs
 from docs.gallery.takeovers import Takeovers
-from docs.gallery.values import CARD, INES, MAYA, NOON, OMAR, THREAD, Cards, Shown, run_line
+from docs.gallery.values import CARD, INES, NOON, OMAR, THREAD, Cards, Shown, run_line
 from docs.gallery.windows import grant_of
 from storage.grants import GrantRow
 from storage.quotas import Quotas
@@ -119,8 +119,3 @@ def word_examples(cards: Cards) -> dict[str, Shown]:
         "a slow database": STILL_SAVING,
     }
     return {f"word, {name}": Message.of("Only you see this", [section(text)]) for name, text in words.items()}
-
-
-def whose(name: str) -> str:
-    """The person to whom an example is shown alone; empty for what a channel sees."""
-    return MAYA.rpartition(":")[2] if name.startswith(("command, ", "word, ", "home, ")) else ""

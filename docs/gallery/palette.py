@@ -44,17 +44,19 @@ _READ: Final = """async (encoded) => {
 
 
 async def with_palette(page: Page, picture: bytes) -> bytes:
-    """The same picture in 256 colours, about a third of the size; `page` is any page of a browser, best an empty one."""
+    """The same picture in 256 colours, about a third of the size; `page` is any page of a browser."""
     read: dict[str, Any] = await page.evaluate(_READ, base64.b64encode(picture).decode())
     width, height, pixels = read["width"], read["height"], base64.b64decode(read["pixels"])
     rows = b"".join(b"\0" + pixels[at : at + width] for at in range(0, width * height, width))
     palette = b"".join(colour.to_bytes(3, "big") for colour in read["palette"])
-    small = b"\x89PNG\r\n\x1a\n" + b"".join((
-        _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
-        _chunk(b"PLTE", palette),
-        _chunk(b"IDAT", zlib.compress(rows, 9)),
-        _chunk(b"IEND", b""),
-    ))
+    small = b"\x89PNG\r\n\x1a\n" + b"".join(
+        (
+            _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)),
+            _chunk(b"PLTE", palette),
+            _chunk(b"IDAT", zlib.compress(rows, 9)),
+            _chunk(b"IEND", b""),
+        )
+    )
     return min(small, picture, key=len)
 
 

@@ -66,7 +66,7 @@ class Runs:
             headline=f"Read {path}",
         )  # fmt: skip
 
-    def view(self, status: RunStatus, *, steps: tuple[StepView, ...] = (), **more: Any) -> RunView:  # fields of a view
+    def view(self, status: RunStatus, *, steps: tuple[StepView, ...] = (), **more: Any) -> RunView:
         """A run in a status; `line` changes fields of its row."""
         ended = {"ended_at": NOON + 640} if status.is_final else {}
         values: dict[str, Any] = {

@@ -27,7 +27,7 @@ class Takeovers:
     def __init__(self, cards: Cards) -> None:
         self.cards, self.texts = cards, cards.texts
 
-    def view(self, state: TakeoverState = TakeoverState.OPEN, **more: Any) -> TakeoverView:  # fields of the row
+    def view(self, state: TakeoverState = TakeoverState.OPEN, **more: Any) -> TakeoverView:
         """A takeover in a state."""
         values: dict[str, Any] = {
             "id": "k4d8w2q", "run": "r7k2m9x", "action": "a5", "tool": "query_sql", "state": state, "cause": "high",

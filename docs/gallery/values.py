@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from agent import events as ev
-from agent.domain import Action, ApprovalState, Outcome, Reason, Revision, RunStatus, Tier
+from agent.domain import Action, ApprovalState, Outcome, Reason, Revision, RunStatus, Tier, content_hash
 from agent.tools.base import Preview
 from bot.blocks.kit import Block
 from bot.blocks.message import Message
-from bot.blocks.text import inline
+from bot.words import person
 from storage.rows import ApprovalRow
 from storage.successors import Successor
 from storage.views import ActionView, ApprovalView, RunLine
@@ -19,11 +19,16 @@ from storage.views import ActionView, ApprovalView, RunLine
 Shown = Message | Block
 MAYA, OMAR, INES = (f"slack:T0SECONDKEY:{user}" for user in ("U0MAYA", "U0OMAR", "U0INES"))
 NAMES: Final = {MAYA: "Maya Lind", OMAR: "Omar Reyes", INES: "Ines Costa"}
-DIGEST = "9f2c47d1a05e" + "0" * 52
+DIGEST = content_hash("the call of the examples")
 NOON = 1_795_435_200.0
 """A day in November 2026, 12:00 UTC."""
 THREAD = "https://harbour.slack.com/archives/C0DATA/p1795435200000100"
 CARD = "https://harbour.slack.com/archives/C0ACTIONS/p1795435260000200"
+_CODES: Final = {
+    Outcome.FAILED: "TOOL_FAILED",
+    Outcome.TIMED_OUT: "TOOL_TIMED_OUT",
+    Outcome.REFUSED: "PREVIEW_MISMATCH",
+}
 SCHEMA: Mapping[str, Any] = {
     "properties": {
         "database": {"type": "string", "description": "Name of the database."},
@@ -43,6 +48,7 @@ class Texts:
     rule: str = "sql_update"
     say: str = "It changes rows that can be previewed."
     summary: str = "3 rows changed"
+    failure: str = "The database was busy for 30 seconds."
     because: str = "The yes lapsed before it could start."
     arguments: Mapping[str, Any] = field(
         default_factory=lambda: {
@@ -73,15 +79,16 @@ class Texts:
 
 def name_of(key: str) -> str:
     """A person by name, as a message shows them that was changed since its first post."""
-    return NAMES.get(key) or inline(key, 60)
+    return NAMES.get(key) or person(key)
 
 
-def run_line(**more: Any) -> RunLine:  # fields of a row
+def run_line(**more: Any) -> RunLine:
     """A run that waits."""
     values: dict[str, Any] = {
         "id": "r7k2m9x", "task": "t1", "team": "T0SECONDKEY", "channel": "C0DATA", "thread_ts": "1795435200.000100",
-        "requester": MAYA, "status": RunStatus.WAITING, "epoch": 0, "parent_run": "", "title": "Put the summer prices onto oat flat, mocha and tea",
-        "created_at": NOON, "started_at": NOON, "ended_at": 0.0, "steps": 1, "spent_micro_usd": 12_000,
+        "requester": MAYA, "status": RunStatus.WAITING, "epoch": 0, "parent_run": "",
+        "title": "Put the summer prices onto oat flat, mocha and tea", "created_at": NOON, "started_at": NOON,
+        "ended_at": 0.0, "steps": 1, "spent_micro_usd": 12_000,
         "reserved_micro_usd": 0, "waiting_on": 1, "in_flight": 0, "seq": 9, "trace_id": "", "span_id": "",
         "answer_blob": "", "summary": "",
     }  # fmt: skip
@@ -94,7 +101,7 @@ class Cards:
     def __init__(self, texts: Texts) -> None:
         self.texts = texts
 
-    def action(self, *, revision: Revision | None = None, **more: Any) -> ActionView:  # fields of a view
+    def action(self, *, revision: Revision | None = None, **more: Any) -> ActionView:
         """The action of the card."""
         texts = self.texts
         action = Action(
@@ -108,9 +115,10 @@ class Cards:
 
     def ended(self, outcome: Outcome) -> ActionView:
         """The action with an outcome."""
-        is_failure = outcome in {Outcome.FAILED, Outcome.TIMED_OUT, Outcome.REFUSED}
-        code = "TOOL_FAILED" if is_failure else ""
-        ended = ev.ActionFinished(action="a1", outcome=outcome, summary=self.texts.summary, code=code)
+        said, code = self.texts.failure, _CODES.get(outcome, "")
+        if not code:
+            said = self.texts.summary if outcome in {Outcome.SUCCEEDED, Outcome.DONE_BY_HUMAN} else ""
+        ended = ev.ActionFinished(action="a1", outcome=outcome, summary=said, code=code)
         return self.action(
             phase="finished", outcome=outcome, started_at=NOON + 400, ended_at=NOON + 403, ended=ended
         )  # fmt: skip
@@ -150,10 +158,10 @@ class Cards:
             self.rows() if preview is None else preview, co_requesters, successor, waiting,
         )  # fmt: skip
 
-    def successor(self, cause: str = "edit", **more: Any) -> Successor:  # fields of a successor
+    def successor(self, cause: str = "edit", **more: Any) -> Successor:
         """What stands in its place."""
         values: dict[str, Any] = {
             "cause": cause, "by": INES, "at": NOON + 300, "run": "r7k2m9x", "action": "a2",
-            "run_status": RunStatus.WAITING, "why": self.texts.summary,
+            "run_status": RunStatus.WAITING, "why": self.texts.failure,
         }  # fmt: skip
         return Successor(**(values | more))

@@ -27,7 +27,7 @@ def _of_cards(cards: Cards) -> dict[str, Shown]:
     view = cards.view(waiting=("p1", "p2"))
     fields = fields_of(SCHEMA, {**cards.texts.arguments, "limits": {"rows": 3, "note": cards.texts.cell}})
     other = replace(view, approval=replace(view.approval, id="p2"))
-    long = {"path": "docs/report.md", "content": "One line of a long report.\n" * 5165}
+    long = {"path": "docs/report.md", "content": "One line of a long report.\n" * 11_000}
     item = cards.action()
     of_many = replace(item, action=item.action.model_copy(update={"arguments": long}))
     return {
