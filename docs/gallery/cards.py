@@ -19,9 +19,19 @@ def card_examples(cards: Cards) -> dict[str, Shown]:
     edited, again = (
         cards.action(revision=Revision(of="a0", cause=cause, by=INES)) for cause in ("edit", "ask_again")
     )  # fmt: skip
-    diff = Preview(kind="diff", text=f"--- a/prices.txt\n+++ b/prices.txt\n@@\n-{texts.cell}\n+{texts.cell} 4.10\n")
+    diff = Preview(kind="diff", text=f"--- a/menu.md\n+++ b/menu.md\n@@\n-{texts.cell} 4.00\n+{texts.cell} 4.10\n")
     request = Preview(kind="request", text=f"POST https://api.example.com/orders\n\n{texts.cell}")
     unreadable = Preview(kind="text", text=f"What this would change cannot be shown: {texts.cell}")
+    file = cards.other("apply_changes", "Put 1 changed file onto the project", {"paths": ["menu.md"]})
+    sent = cards.other(
+        "http_request",
+        "Send an order to api.example.com",
+        {
+            "method": "POST",
+            "url": "https://api.example.com/orders",
+            "body": texts.cell,
+        },
+    )
     approved, expired = ApprovalState.APPROVED, ApprovalState.EXPIRED
     superseded, withdrawn = ApprovalState.SUPERSEDED, ApprovalState.WITHDRAWN
     by_nobody = {"decided_by": ""}
@@ -35,8 +45,8 @@ def card_examples(cards: Cards) -> dict[str, Shown]:
         "edited": cards.view(item=edited, co_requesters=(MAYA, INES)),
         "asked again": cards.view(item=again, co_requesters=(MAYA, INES)),
         "asked again by the agent": cards.view(because=texts.because),
-        "a diff": cards.view(preview=diff.model_dump_json()),
-        "a request": cards.view(preview=request.model_dump_json()),
+        "a diff": cards.view(item=file, preview=diff.model_dump_json()),
+        "a request": cards.view(item=sent, preview=request.model_dump_json()),
         "no preview": cards.view(preview=unreadable.model_dump_json()),
         "approved": cards.view(approved),
         "approved from a terminal": cards.view(approved, self_approved=True, decided_by="local:1000"),

@@ -88,7 +88,7 @@ def call(
     )  # fmt: skip
     effect = Effect.READ if tier is Tier.LOW else Effect.DELETE
     rating = ev.ActionRated(
-        action=id_, tier=tier, reasons=(Reason(rule=reason and texts.rule, text=reason),) if reason else (),
+        action=id_, tier=tier, reasons=(Reason(rule=texts.rule_high, text=reason),) if reason else (),
         intents=(Intent(effect=effect, target="file:docs/prices.md" if tier is Tier.LOW else "db:shop/orders"),),
         headline=headline, policy_version="7",
     )  # fmt: skip

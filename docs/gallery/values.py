@@ -72,6 +72,7 @@ class Texts:
     reference: str = "OPS-2231"
     evidence: str = "1,204 rows before, 0 after; orders_2024 has 1,204."
     question: str = "Nothing was deleted yet. The agent wants to delete every row of orders, because the task says so."
+    rule_high: str = "sql_delete_without_where"
     because_high: str = "It deletes every row of a table, and nothing brings them back."
     refusal: str = "Guests can neither ask nor decide here; a full member of this workspace must."
     problem: str = "Slack has answered slowly for 4 minutes; cards may come late."
@@ -112,6 +113,14 @@ class Cards:
             action="a1", tier=Tier.MEDIUM, reasons=(Reason(rule=texts.rule, text=texts.say),), headline=texts.headline
         )
         return replace(ActionView("a1", "asked", None, "p1", "", 0.0, 0.0, action, rating, None), **more)
+
+    def other(self, tool: str, headline: str, arguments: Mapping[str, Any]) -> ActionView:
+        """A call of another tool."""
+        item = self.action()
+        action = item.action.model_copy(update={"tool": tool, "arguments": dict(arguments)})
+        reason = Reason(rule=tool, text="Others rely on what it changes.")
+        update = {"headline": headline, "reasons": (reason,)}
+        return replace(item, action=action, rating=item.rating.model_copy(update=update) if item.rating else None)
 
     def ended(self, outcome: Outcome) -> ActionView:
         """The action with an outcome."""

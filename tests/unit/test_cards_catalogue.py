@@ -94,7 +94,7 @@ def test_each_card_reads_from_what_would_happen_over_the_evidence_to_the_agents_
     shown = EXAMPLES[name]
     assert isinstance(shown, Message)
     text = json.dumps(shown.blocks)
-    order = ["Change 3 rows of drinks", "Exact call", "Why it asks", "the run's thread", "The agent's claim"]
+    order = ['"header"', "Exact call", "Why it asks", "the run's thread", "The agent's claim"]
     assert [text.index(word) for word in order] == sorted(text.index(word) for word in order)
     if "Rows that would change" in text:
         assert text.index("Rows that would change") < text.index("Exact call")
