@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check bench gallery lock clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -52,6 +52,10 @@ check: .venv/.dev ## lint, format, types, import contracts, manifest and reposit
 
 bench: .venv/.dev ## run every benchmark and write bench/RESULTS.md
 	@$(BIN)/python -m bench $(ARGS)
+
+gallery: .venv/.dev ## draw every card, modal and page into docs/gallery
+	@$(call system,chromium+fonts-liberation+fonts-noto-color-emoji:chromium:every_picture)
+	@$(BIN)/python -m docs.gallery $(ARGS)
 
 lock: .venv/.dev ## pin the dependencies of pyproject.toml anew
 	@$(COMPILE) --upgrade pyproject.toml --group build --output-file requirements.lock

@@ -83,7 +83,8 @@ def reminder(view: ApprovalView, look: Look) -> Message:
     """A word in the card's thread to those who may decide; it is posted, since an update would tell nobody."""
     who = ", ".join(look.who(key) for key in _others(view)[:10]) or "Nobody"
     late = "half" if view.approval.escalated_at else "a quarter"
-    text = f"{who}: this has waited for {late} of its time. It expires at {when(view.approval.expires_at)}, unanswered."
+    ends = when(view.approval.expires_at)
+    text = f"{who}: this has waited for {late} of its time. If nobody answers, it expires at {ends}."
     plain = f"Still waits for a yes: {bare(title_of(view.action), 200)}"
     return Message.of(_safe(plain), [section(f":hourglass_flowing_sand: {text}")], [section(text)])
 

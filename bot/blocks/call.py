@@ -114,14 +114,14 @@ def _rows(preview: Preview, most: int) -> list[Block]:
     """The rows; the statement behind them stands among the arguments already."""
     rows = _changes(preview)
     verb = "be added" if not preview.before and rows else "be deleted" if not preview.after and rows else "change"
-    title = f"*Rows that would {verb}: {preview.count}*"
+    title = f"*Rows that would {verb}: {preview.count:,}*"
     blocks = [section(title)]
     if preview.columns and rows:
         shown_columns = _columns_first(preview)
         lines = [list(preview.columns), *rows[:most]]
         blocks.append(table([[line[at] for at in shown_columns if at < len(line)] for line in lines]))
     left = max(preview.count, len(rows)) - min(len(rows), most)
-    notes = [f"{left} more rows are not shown"] if left > 0 else []
+    notes = [f"{left:,} more rows are not shown"] if left > 0 else []
     if len(preview.columns) > _COLUMNS:
         notes.append(f"{len(preview.columns) - _COLUMNS} more columns are not shown")
     return [*blocks, context(". ".join(notes))] if notes else blocks

@@ -69,7 +69,7 @@ def home(view: HomeView, look: Look, bot: str = "") -> Block:
         blocks.append(section(":double_vertical_bar: *Everything is paused.* Nothing new starts until it is resumed."))
     blocks += [header("What waits for you"), *_requests(view, look)]
     if view.waiting:
-        blocks += [header("What waits for others"), section(_runs(view.waiting, look, is_mine=False))]
+        blocks += [divider(), header("What waits for others"), section(_runs(view.waiting, look, is_mine=False))]
     blocks += [divider(), header("Your runs")]
     blocks.append(section(_runs(view.mine, look, is_mine=True) or "You have not asked for anything yet."))
     spent = budget_lines(view.today, view.left, view.quotas, view.budget_micro_usd)

@@ -90,7 +90,8 @@ def why(
     came = OUTCOME[item.outcome] if item.outcome else {"started": "running"}.get(item.phase, "not started")
     summary = f": {inline(item.summary, 400)}" if item.summary else ""
     blocks.append(section(f"*Outcome*\n{came}{code}{summary}"))
-    version = f" · policy `{inline(item.rating.policy_version, 20)}`" if item.rating else ""
+    policy = item.rating.policy_version if item.rating else ""
+    version = f" · policy `{inline(policy, 20)}`" if policy else ""
     blocks.append(context(f"action `{item.id}` · run `{short(run.id)}` · asked by {look.who(run.requester)}{version}"))
     return fit(blocks)
 

@@ -29,7 +29,7 @@ def takeover_packet(view: TakeoverView, look: Look) -> Message:
     item, run, tool = view.action, view.view.run, inline(view.action.action.tool, 80)
     title = title_of(item)
     is_unknown = view.takeover.cause == "unknown"
-    asks = "Did this happen?" if is_unknown else "A person has to do this:"
+    asks = _asks(view)
     state = _state_text(view, look)
     # A closed packet is not rendered again, so it speaks of the moment at which it asked.
     plan = "Plan" if view.takeover.state in {TakeoverState.OPEN, TakeoverState.CLAIMED} else "Plan at that time"
@@ -63,6 +63,23 @@ def takeover_packet(view: TakeoverView, look: Look) -> Message:
     safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     call = section(f"*The exact call:* `{tool}`. See Details.")
     return Message.of(safe, [*blocks, *row], [header(title), section(state), call, *row])
+
+
+_CLOSED = {
+    TakeoverState.DONE: "Done by a person:",
+    TakeoverState.HANDED_BACK: "Handed back:",
+    TakeoverState.ABORTED: "Given up:",
+}
+
+
+def _asks(view: TakeoverView) -> str:
+    """What stands before the call in the title: what people are asked, or what came of it."""
+    row = view.takeover
+    if row.cause != "unknown":
+        return _CLOSED.get(TakeoverState(row.state), "A person has to do this:")
+    if row.state in {TakeoverState.OPEN, TakeoverState.CLAIMED}:
+        return "Did this happen?"
+    return "Looked into:"
 
 
 _UNKNOWN = (
@@ -110,7 +127,10 @@ def _open(view: TakeoverView, look: Look) -> str:
             ":warning: *Nobody but the people whose request this is could take it, and nobody decides on their own "
             "request.* An operator has to name another approver in the policy; or stop the run."
         )
-    asked = f"{who}: please take it." if look.is_first else f"May take it: {who}."
+    if view.takeover.cause == "unknown":
+        asked = f"{who}: please find out." if look.is_first else f"May say what happened: {who}."
+    else:
+        asked = f"{who}: please take it." if look.is_first else f"May take it: {who}."
     asked += f" On call: {look.on_call}." if look.on_call else ""
     late = " *It has waited for long; please do take it.*" if view.takeover.escalated_at else ""
     ends = when(view.takeover.give_up_at, "{date_short} at {time}")

@@ -21,6 +21,9 @@ _EMOJI: Final = re.compile(r":(?=[\w+'-]*[A-Za-z])([\w+'-]+):")
 _SPLIT: Final = re.compile(r"(?:&[a-z]{0,3}|<[^<>\n]*)\Z")
 _FENCE: Final = re.compile(r"```[^\n`]*\n(.*?)(?:\n?```|\Z)", re.DOTALL)
 _CODE_OR_BOLD: Final = re.compile(r"`([^`\n]+)`|\*\*([^*\n]+)\*\*")
+# Marks of Markdown that Slack shows as they are typed: a list's dash, a heading's number signs.
+_BULLET: Final = re.compile(r"^([ \t]*)[-*][ \t]+(?=\S)", re.MULTILINE)
+_HEADING: Final = re.compile(r"^#{1,6}[ \t]+([^\n`*#][^\n`*]*)$", re.MULTILINE)
 _FIRST_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
 _WORD_JOINER: Final = "\u2060"
 
@@ -117,7 +120,7 @@ def verbatim(text: str, limit: int = SECTION) -> str:
 
 
 def prose(text: str, limit: int = SECTION) -> str:
-    """An answer: escaped paragraphs in which fenced code, `code` and **bold** keep their looks."""
+    """An answer: escaped paragraphs in which fenced code, `code`, **bold**, headings and lists keep their looks."""
     text = text[: limit + 1]
     parts, at = list[str](), 0
     for match in _FENCE.finditer(text):
@@ -128,6 +131,7 @@ def prose(text: str, limit: int = SECTION) -> str:
 
 
 def _spans(text: str, limit: int) -> str:
+    text = _HEADING.sub(r"**\1**", _BULLET.sub(r"\1• ", text))
     parts, at = list[str](), 0
     for match in _CODE_OR_BOLD.finditer(text):
         parts.append(escape(text[at : match.start()], limit))
