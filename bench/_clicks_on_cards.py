@@ -31,6 +31,8 @@ LOOK_S = 0.05
 TOO_MANY = 429
 STAGES = ("decision in its transaction", "acked, so durable", "card shows the decision", "card shows the outcome")
 """Marks of a click, each measured from its sending."""
+_BUSY = """SELECT EXISTS (SELECT 1 FROM outbox WHERE sent < wanted AND message_key NOT LIKE 'progress:%')
+  OR EXISTS (SELECT 1 FROM runs WHERE status IN ('queued', 'running'))"""
 
 Json = dict[str, Any]
 
@@ -149,10 +151,13 @@ def waiting(database: Path) -> list[Waiting]:
 
 
 async def quiet(database: Path) -> None:
-    """Wait until the app has said all that it has to say; raises TimeoutError."""
+    """Wait until no run goes on and nothing is left to be said but progress, which yields to all else.
+
+    Runs that wait for people stay. Raises TimeoutError.
+    """
     with _reading(database) as connection:
         async with asyncio.timeout(PATIENCE_S):
-            while connection.execute("SELECT EXISTS (SELECT 1 FROM outbox WHERE sent < wanted)").fetchone()[0]:
+            while connection.execute(_BUSY).fetchone()[0]:
                 await asyncio.sleep(LOOK_S)
 
 
