@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Socket Mode; the app in its own process; synchronous=FULL; the demo's runbook: one SELECT, then an UPDATE.",
         _disk_words(measured.disk),
         f"Slack's rates enforced; calls refused for being too many in the whole run: {measured.refused}.",
-        f"The clicks at once come after {rest_s:g} s without one; of outcomes, cards tell when Slack's rates leave room.",
+        f"The clicks at once come after {rest_s:g} s without one; outcomes leave Slack's rates to decisions.",
         f"Load of the machine over the last minute: {os.getloadavg()[0]:.1f} on {len(os.sched_getaffinity(0))} cores.",
     ]
     figures = {
@@ -109,7 +109,8 @@ def _disk_words(times: Sequence[float]) -> str:
     p50, p95 = percentile(times, 0.5), percentile(times, 0.95)
     return (
         f"The disk alone, in the same minutes: one synced write of {PROBE_BYTES // 1024} KiB takes {p50:.1f} ms (p50), "
-        f"{p95:.1f} ms (p95), {max(times):.1f} ms (slowest of {len(times)}); a new card waits for five commits, an updated one for two."
+        f"{p95:.1f} ms (p95), {max(times):.1f} ms (slowest of {len(times)}). "
+        "A new card waits for five commits, an updated one for two."
     )
 
 

@@ -47,7 +47,9 @@ async def rating(context: ToolContext, command: str) -> Tier:
     return load_policy(None).rate("run_shell", {"command": command}, facts, who, read_only=False).tier
 
 
-async def test_a_command_that_nobody_can_read_needs_a_person_and_one_with_a_seed_pattern_is_high(context: ToolContext) -> None:
+async def test_a_command_that_nobody_can_read_needs_a_person_and_one_with_a_seed_pattern_is_high(
+    context: ToolContext,
+) -> None:
     assert await rating(context, "ls -l") is Tier.LOW
     assert await rating(context, "rm -rf build") is Tier.HIGH
     assert await rating(context, "ä" * 10_000) is Tier.MEDIUM
