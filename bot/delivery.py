@@ -7,6 +7,7 @@ the higher lane first. A post whose answer was lost is looked for by its metadat
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
@@ -34,7 +35,11 @@ SOON_S: Final = 0.2
 """How soon a row that only waits for Slack's rates is looked at again."""
 PROGRESS_EVERY_S: Final = 1.0
 """A progress message is not written more often than this."""
+MOST_TOLD: Final = 10_000
+"""Cards kept in memory whose decision people have seen; beyond that the oldest are forgotten, and yield no more."""
 CARD, PROGRESS = "approval", "progress"
+UPDATES: Final = "update"
+"""All updates share one rate; posts have one a channel."""
 
 
 class Outbox(Protocol):
@@ -68,6 +73,8 @@ class Rendered:
     """Key of the message that follows once this one stands: the next part of a long answer."""
     live: Live | None = None
     """What a stream would show of it; only for progress."""
+    tells: bool = False
+    """Whether it shows a decision. Once people have seen that, what came of it leaves room for other decisions."""
 
 
 class Render(Protocol):
@@ -119,6 +126,7 @@ class Delivery:
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._posted: dict[str, tuple[str, str, str]] = {}
         self._written: dict[str, float] = {}
+        self._told: dict[str, None] = {}
         self._is_stopping = False
         self._since = clock.transport()
         self.problem = ""
@@ -162,14 +170,17 @@ class Delivery:
             self._log.warning("outbox_unreadable", error=str(error))
             return 1.0
         held = False
+        ahead = Counter[str]()
         for row in rows:
             if len(self._busy) >= AT_ONCE:
                 break
             if row.key in self._busy:
                 continue
-            if not self._may_go(row):
+            rate = UPDATES if row.ts else self._place(row)
+            if not self._may_go(row, ahead[rate]):
                 held = True
                 continue
+            ahead[rate] += 1
             task = asyncio.create_task(self._deliver(row))
             self._busy[row.key] = task
             task.add_done_callback(lambda _, key=row.key: self._ended(key))
@@ -178,11 +189,13 @@ class Delivery:
         wait_s = SOON_S if held else IDLE_S
         return wait_s if later is None else max(0.01, min(wait_s, later - now))
 
-    def _may_go(self, row: OutboxRow) -> bool:
+    def _may_go(self, row: OutboxRow, ahead: int) -> bool:
+        """Whether Slack's rates leave room for it, behind as many calls that were let go a moment ago."""
         is_progress = row.kind == PROGRESS
         if is_progress and self._clock.monotonic() - self._written.get(row.key, -9.0) < PROGRESS_EVERY_S:
             return False
-        return self._poster.is_ready(self._place(row), update=bool(row.ts), yields=is_progress)
+        yields = is_progress or (bool(row.ts) and row.key in self._told)
+        return self._poster.is_ready(self._place(row), update=bool(row.ts), yields=yields, ahead=ahead)
 
     def _place(self, row: OutboxRow) -> str:
         return row.channel or self._render.channels.get(row.kind, "")
@@ -270,6 +283,10 @@ class Delivery:
                     await self._poster.update(c, t, text, blocks, metadata)
 
             await self._shaped(rendered.message, write)
+        if rendered.tells:
+            self._told[row.key] = None
+            while len(self._told) > MOST_TOLD:
+                del self._told[next(iter(self._told))]
         await self._outbox.sent(row.key, row.wanted, row.channel, row.ts, rendered.then)
         self._count("secondkey_delivery_updated", row.kind)
 

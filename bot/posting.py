@@ -24,8 +24,8 @@ POST_BURST: Final = 3
 """Posts at once in a channel, before one a second holds."""
 UPDATES_A_MINUTE: Final = 45
 """Slack's tier 3, with some air."""
-FOR_DECISIONS: Final = 15
-"""Updates a minute that progress leaves to decisions."""
+FOR_DECISIONS: Final = 20
+"""Updates that progress and outcomes leave to decisions: enough for one a second over more than a minute."""
 LOOK_BACK: Final = 200
 """Messages read in a page when a lost post is looked for."""
 PAGES: Final = 3
@@ -115,14 +115,17 @@ class Poster:
         self._updates = AsyncLimiter(UPDATES_A_MINUTE, 60)
         self._held: dict[str, float] = {}
 
-    def is_ready(self, channel: str, *, update: bool, yields: bool) -> bool:
-        """Whether a call would go out at once. One that `yields` leaves room for those that matter more."""
+    def is_ready(self, channel: str, *, update: bool, yields: bool, ahead: int = 0) -> bool:
+        """Whether a call would go out at once, behind `ahead` others.
+
+        One that `yields` leaves room for those that matter more.
+        """
         key = "update" if update else channel
         if self._held.get(key, 0.0) > self._clock.monotonic():
             return False
         if update:
-            return self._updates.has_capacity(FOR_DECISIONS + 1 if yields else 1)
-        return self._channel(channel).has_capacity(2 if yields else 1)
+            return self._updates.has_capacity(ahead + (FOR_DECISIONS + 1 if yields else 1))
+        return self._channel(channel).has_capacity(ahead + (2 if yields else 1))
 
     async def post(
         self, channel: str, thread_ts: str, text: str, blocks: list[Block], metadata: Block

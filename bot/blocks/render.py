@@ -65,7 +65,8 @@ class Renderer:
         links = CardLinks(run=self._thread(view.run), successor=self._successor(view.successor))
         if view.approval.because.startswith("grant:"):  # nobody is asked, so nobody is called
             look = replace(look, who=self._name, actor=self._name, is_first=False)
-        return Rendered(approval_card(view, look, links), self._users(view.approval.deciders))
+        tells = view.approval.state != ApprovalState.PENDING
+        return Rendered(approval_card(view, look, links), self._users(view.approval.deciders), tells=tells)
 
     def _result(self, approval: str, look: Look) -> Rendered | None:
         view = self.queries.approval_view(approval)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as everything
-from bench import _report
+from bench import _clicks_on_cards, _report
 from bench.card import STAGES, TARGET_P95_MS
 
 ROOT = Path(__file__).parents[2]
@@ -69,10 +69,12 @@ def test_the_kept_results_hold_every_figure_of_the_card() -> None:
     found = re.search(r"```json\n(.*)\n```", section)
     assert found is not None
     figures = json.loads(found[1])
-    assert set(figures) == {"event_to_card_p50_ms", "event_to_card_p95_ms", "n"}
+    events = {"event_to_card_p50_ms", "event_to_card_p95_ms", "n"}
+    assert set(figures) == events | {"click_to_card_p50_ms", "click_to_card_p95_ms", "burst_drain_s"}
     assert figures["n"] >= 100
     assert not re.search(r"(^|[\s\"'])/(home|root|tmp|work|usr)/", text)
     assert all(name in section for name, _ in STAGES)
+    assert all(name in section for name in _clicks_on_cards.STAGES)
 
 
 def test_a_misspelt_option_is_told_and_measures_nothing() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiolimiter import AsyncLimiter
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
@@ -17,7 +18,7 @@ from agent.clock import SystemClock
 from bot.blocks.kit import section
 from bot.blocks.message import Message
 from bot.delivery import Delivery, Rendered
-from bot.posting import Kind, Poster, fault_of
+from bot.posting import FOR_DECISIONS, POST_BURST, UPDATES_A_MINUTE, Kind, Poster, fault_of
 from simulator.driver import Driver
 from simulator.server import Simulator
 from storage.database import Database
@@ -117,11 +118,13 @@ class Screen:
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
         self.firsts: list[bool] = []
+        self.decided: set[str] = set()
 
     def __call__(self, row: OutboxRow, is_first: bool, /) -> Rendered | None:
         self.firsts.append(is_first)
         text = self.texts.get(row.key, row.key)
-        return Rendered(Message(text, [section(text)], [section("short")]), ("UA", "UB"))
+        message = Message(text, [section(text)], [section("short")])
+        return Rendered(message, ("UA", "UB"), tells=row.key in self.decided)
 
 
 @dataclass
@@ -254,6 +257,46 @@ async def test_decisions_go_before_cards_takeovers_and_progress_and_at_most_four
         "progress:r1",
     ]
     assert world.slack.most_at_once == 4
+
+
+async def test_when_few_updates_are_left_decisions_go_before_what_came_of_earlier_ones(world: World) -> None:
+    for key in ("card:old", "card:new"):
+        await world.want(key)
+        await world.drained()
+    world.screen.decided = {"card:old", "card:new"}
+    await world.want("card:old", "decision")
+    await world.drained()
+    poster = world.delivery._poster
+    assert isinstance(poster, Poster)
+    await poster._updates.acquire(UPDATES_A_MINUTE - FOR_DECISIONS + 10)
+    world.screen.texts |= {"card:old": "succeeded", "card:new": "approved"}
+    await world.want("card:old", "decision")
+    await world.want("card:new", "decision")
+
+    def shown() -> set[str]:
+        return {message["text"] for message in world.slack.messages.values()}
+
+    await world.until(lambda: "approved" in shown())
+    assert shown() == {"card:old", "approved"}
+    poster._updates = AsyncLimiter(UPDATES_A_MINUTE, 60)
+    await world.drained()
+    assert shown() == {"succeeded", "approved"}
+
+
+async def test_a_channel_that_must_wait_its_turn_keeps_no_other_place_waiting(world: World) -> None:
+    world.slack.gate.clear()
+    sql = "INSERT INTO outbox VALUES (?, 'r1', 0, 1, 0, 'T1', 'CFULL', '', '1.1', 0, 0, '', ?, ?)"
+
+    def write(tx: Any) -> None:
+        at = tx.transport
+        tx.conn.executemany(sql, [(f"answer:r{number}", at, at) for number in range(6)])
+        tx.signal("outbox")
+
+    await world.db.write(write)
+    await world.until(lambda: world.slack.did("post") == POST_BURST)
+    await world.want("card:p1")
+    await world.until(lambda: ("post", "CACT") in world.slack.calls)
+    world.slack.gate.set()
 
 
 async def test_when_slack_says_slower_it_is_left_alone_for_as_long_as_it_said(world: World) -> None:
