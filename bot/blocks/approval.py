@@ -162,12 +162,12 @@ def _pending(view: ApprovalView, look: Look) -> str:
     row = view.approval
     until = f" Until {when(row.expires_at)}; silence is not a yes."
     votes = _yes(view)
-    late = _late(row)
-    late = f"{_wanted(row)}{late}"
+    late = f"{_wanted(row)}{_late(row)}"
     if view.approval.quorum <= 1:
         return f":key: *Needs a yes.* {asked}{until}{late}"
     said = f" Yes so far: {', '.join(look.actor(key) for key in votes)}." if votes else ""
-    return f":key: *Needs {count(view.approval.quorum, 'yes', 'yeses')}, has {len(votes)}.* {asked}{said}{until}{late}{_given_reasons(view, look)}"
+    needs = f":key: *Needs {count(view.approval.quorum, 'yes', 'yeses')}, has {len(votes)}.*"
+    return f"{needs} {asked}{said}{until}{late}{_given_reasons(view, look)}"
 
 
 def _wanted(row: ApprovalRow) -> str:

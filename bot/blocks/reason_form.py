@@ -40,9 +40,7 @@ class Decided(BaseModel):
 def reason_form(view: ApprovalView, vote: Literal["approve", "deny"]) -> Block:
     """What is being decided, and a field that must be filled in; nothing is decided until it is sent."""
     row, item, is_yes = view.approval, view.action, vote == "approve"
-    said = (
-        ":white_check_mark: *You are about to approve this*" if is_yes else ":no_entry_sign: *You are about to deny it*"
-    )
+    said = f":pencil2: *You are about to {vote} this:*"
     hint = "It stands on the card, under your name."
     if not is_yes:
         hint = f"{hint} The agent reads it, so others decide on what follows from it."
@@ -51,7 +49,7 @@ def reason_form(view: ApprovalView, vote: Literal["approve", "deny"]) -> Block:
         REASON_FORM,
         "Approve" if is_yes else "Deny",
         [
-            section(f"{said}\n{inline(title_of(item), 300)}"),
+            section(f"{said} {inline(title_of(item), 300)}"),
             section(f"*Exact call:* `{inline(item.action.tool, 80)}`"),
             *argument_blocks(item.action.arguments, _ARGUMENTS),
             context(reasons_text(reasons_of(item), 3)),

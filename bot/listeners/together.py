@@ -76,9 +76,8 @@ async def _one(services: Services, principal: Principal, approval: str, shown: s
         if row.state == ApprovalState.DENIED and row.decided_by == principal.key:
             await services.decisions.explain_denial(approval, principal, reason)
     except ReasonRequired:
-        return (
-            f"*{title}*: {'Approve' if yes else 'Deny'} needs a reason of its own, so it is left open. {_ON_ITS_CARD}"
-        )
+        word = "Approve" if yes else "Deny"
+        return f"*{title}*: {word} needs a reason of its own, so it is left open. {_ON_ITS_CARD}"
     except (DecisionError, StorageUnavailable) as error:
         return f"*{title}*: {sentence(error, command=services.command)}"
     if row.state == ApprovalState.PENDING:
