@@ -181,6 +181,8 @@ class ActionRated(Value):
     amount: int = 0
     """Money that it names, micro-units."""
     irreversible: bool = False
+    rules: tuple[str, ...] = ()
+    """The rules that set who decides and how; of a takeover they are looked up again at the click."""
 
     @property
     def goes(self) -> bool:

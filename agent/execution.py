@@ -115,7 +115,10 @@ class Executor:
         """The yes of the grant under which it was rated, if any."""
         if not item.grant or item.phase != "allowed":
             return None
-        asked = self._rater.approval(state, item, rating.verdict.risk, f"grant:{item.grant}")
+
+        def asked() -> ev.ApprovalRequested:
+            return self._rater.approval(state, item, rating.verdict.risk, f"grant:{item.grant}")
+
         return await self._granter.yes(state, item, rating.verdict, rating.facts, asked)
 
     async def _may_still_decide(self, state: RunState, approval: Approval) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent import events as ev
@@ -39,16 +40,27 @@ class Granter:
         )  # fmt: skip
 
     async def yes(
-        self, state: RunState, item: ActionState, verdict: Verdict, facts: Facts, asked: ev.ApprovalRequested
+        self,
+        state: RunState,
+        item: ActionState,
+        verdict: Verdict,
+        facts: Facts,
+        ask: Callable[[], ev.ApprovalRequested],
     ) -> Yes | None:
-        """The yes of the grant under which the call was rated, if it still holds and its giver is still entitled."""
+        """The yes of the grant under which the call was rated, if it still holds and its giver is still entitled.
+
+        `ask` says whom the policy would ask for exactly this call. It is called once the giver was looked up, which
+        has groups and registry read anew: a grant has no votes that would be looked at again.
+        """
         use = Use(item.action, verdict.risk.tier, facts)
+        givers = {one.grant.by for one in self._of(state, item) if one.grant.id == item.grant}
+        if verdict.door != "ask" or not givers or not await self._kit.may_still(givers.pop()):
+            return None
+        asked = ask()
         for one in self._standing(state, item, asked):
             grant = one.grant
             if grant.id != item.grant or self._refusal(one, use, state):
                 continue
-            if verdict.door != "ask" or not await self._kit.may_still(grant.by):
-                return None
             now = self._kit.clock.now()
             decided = ev.ApprovalDecided(
                 approval=asked.approval,
@@ -65,13 +77,17 @@ class Granter:
         self, state: RunState, item: ActionState, asked: ev.ApprovalRequested
     ) -> tuple[Standing, ...]:  # fmt: skip
         """Those whose giver alone could approve this call, and whose words are not part of the run."""
-        assert state.task is not None  # noqa: S101  # a run without a task is no state
-        if self._kit.policy().mode == "observe" or asked.quorum > 1:
-            return ()
-        found = self._kit.grants(item.action.tool, state.task.principal.key)
+        if self._kit.policy().mode == "observe" or asked.quorum > 1 or "approve" in asked.reason_for:
+            return ()  # what needs a reason with each yes is not allowed beforehand
         return tuple(
-            one for one in found if one.grant.by in asked.deciders and one.grant.by not in state.co_requesters
-        )  # fmt: skip
+            one
+            for one in self._of(state, item)
+            if one.grant.by in asked.deciders and one.grant.by not in state.co_requesters
+        )
+
+    def _of(self, state: RunState, item: ActionState) -> Sequence[Standing]:
+        assert state.task is not None  # noqa: S101  # a run without a task is no state
+        return self._kit.grants(item.action.tool, state.task.principal.key)
 
     def _refusal(self, one: Standing, use: Use, state: RunState) -> str:
         assert state.task is not None  # noqa: S101  # as above

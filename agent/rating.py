@@ -125,6 +125,7 @@ class Rater:
             files=rating.facts.counts.get("files", 0),
             amount=rating.facts.amount,
             irreversible=rating.facts.reversibility == "irreversible",
+            rules=verdict.risk.terms.rules,
         )
         match verdict.door:
             case "go":
@@ -220,7 +221,8 @@ class Rater:
             code="PROCESS_DIED",
             summary="The process died between start and result; nobody knows whether it happened.",
         )
-        opened = self._takeover(state, item, "unknown")
+        terms = self._kit.policy().terms_named(item.rules)  # who decides on the action decides what became of it
+        opened = self._takeover(state, item, "unknown", terms)
         return [*self.withdrawals(state, "A person was asked to look at an unknown outcome."), finished, opened]
 
 

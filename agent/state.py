@@ -78,6 +78,8 @@ class ActionState:
     files: int = 0
     amount: int = 0
     irreversible: bool = False
+    rules: tuple[str, ...] = ()
+    """The rules that set who decides on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +409,7 @@ def _action(
                     files=event.files,
                     amount=event.amount,
                     irreversible=event.irreversible,
+                    rules=event.rules,
                 ),
             )
         case ev.ActionStarted():

@@ -17,7 +17,7 @@ from agent.broker import Broker
 from agent.clock import RandomIds, SystemClock
 from agent.domain import Principal
 from agent.equipment import Equipment
-from agent.errors import ConfigurationError, ModelError, SecondKeyError, ToolNotAllowed
+from agent.errors import ConfigurationError, ModelError, SecondKeyError, StorageUnavailable, ToolNotAllowed
 from agent.model import WireModel, chain_from
 from agent.policy import Policy, load_policy
 from agent.ports import ChatModel, Clock
@@ -49,7 +49,7 @@ from bot.delivery import Delivery
 from bot.entries import keep_entries
 from bot.fetching import Fetching
 from bot.groups import UserGroups
-from bot.identity import Identity, NotVerified
+from bot.identity import DECIDING_FRESH_S, Identity, NotVerified
 from bot.keeper import Keeper
 from bot.link import Installation, SocketLink, preflight
 from bot.listeners import home, register, replies, takeover_talk
@@ -532,14 +532,14 @@ class _Builder:
         )
 
     async def _may_still(self, key: str) -> bool:
-        """Whether this principal may decide now, by what Slack said within five minutes; no answer is a no."""
+        """Whether this principal may decide now, looked up as at a click, the registry too; no answer is a no."""
         if self.identity is None:
             return False
         principal = Principal.parse(key)
         try:
             if principal.kind == "slack":
-                await self.identity.person(principal.user, principal.team)
-        except NotVerified:
+                await self.identity.person(principal.user, principal.team, fresh_s=DECIDING_FRESH_S)
+        except (NotVerified, StorageUnavailable):
             return False
         return self.identity.may_decide(principal)
 

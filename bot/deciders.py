@@ -53,7 +53,8 @@ class PolicyEntitlement:
         """Principal keys of whom the policy names for it now; after the escalation the next ones too."""
         policy = self.policy()
         if isinstance(subject, TakeoverRow):
-            return policy.deciders(subject.team, None, Scope(tool=subject.tool, tier=Tier.HIGH.value))
+            scope = Scope(tool=subject.tool, channel=subject.channel, tier=Tier.HIGH.value)
+            return policy.deciders(subject.team, policy.terms_named(subject.rules), scope)
         escalated = subject.escalated_at > 0
         return self.named_at(subject, escalated=escalated)
 

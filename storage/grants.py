@@ -115,6 +115,8 @@ def drafted(
     """The grant that these terms mean on this approval's call; raises GrantRefused."""
     if row.quorum > 1:
         raise GrantRefused("This needs a yes of several people, so nobody alone can allow it beforehand.")
+    if "approve" in row.reason_for:
+        raise GrantRefused("Each yes to this needs a reason of its own, so it cannot be allowed beforehand.")
     if row.tier is not Tier.MEDIUM:
         raise GrantRefused("Only calls of medium risk can be allowed beforehand.")
     seqs = conn.execute(

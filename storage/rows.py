@@ -19,8 +19,9 @@ _APPROVAL = """SELECT a.id, a.run, a.action, c.tool, c.tier, a.digest, a.epoch, 
 _TAKEOVER = """SELECT t.id, t.run, t.action, c.tool, t.state, t.cause, t.opened_at, t.give_up_at, t.claimed_by,
   t.claim_token, coalesce(t.claimed_at, 0.0), coalesce(t.claim_until, 0.0), coalesce(t.reminded_at, 0.0),
   coalesce(t.escalated_at, 0.0), coalesce(t.closed_at, 0.0), t.closed_by, t.what, t.reference, t.evidence, t.epoch,
-  r.requester, r.team, t.deciders_json, t.given_by
-  FROM takeovers t JOIN actions c ON c.run = t.run AND c.id = t.action JOIN runs r ON r.id = t.run"""
+  r.requester, r.team, t.deciders_json, t.given_by, r.channel, json_extract(e.payload, '$.rules')
+  FROM takeovers t JOIN actions c ON c.run = t.run AND c.id = t.action JOIN runs r ON r.id = t.run
+  LEFT JOIN events e ON e.run = t.run AND e.seq = c.rated_seq"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,10 @@ class TakeoverRow:
     deciders: tuple[str, ...]
     given_by: str = ""
     """Who handed the claim on to its holder; empty when they took it themselves."""
+    channel: str = ""
+    """Where the task was asked."""
+    rules: tuple[str, ...] = ()
+    """The rules that set who decides; none when the policy's approvers do."""
 
 
 def approval_rows(conn: sqlite3.Connection, where: str, values: tuple[object, ...]) -> tuple[ApprovalRow, ...]:
@@ -116,6 +121,7 @@ def _approval(*row: Any) -> ApprovalRow:  # noqa: ANN401  # the columns are the 
 def _takeover(*row: Any) -> TakeoverRow:  # noqa: ANN401  # the columns are the fields, in their order
     values = list(row)
     values[22] = tuple(json.loads(row[22]))
+    values[25] = tuple(json.loads(row[25])) if row[25] else ()
     return TakeoverRow(*values)
 
 

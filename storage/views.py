@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from agent import events as ev
 from agent.domain import Action, ApprovalState, AttachedFile, Outcome, Place, Plan, Principal, RunStatus, Task, Tier
@@ -143,6 +143,8 @@ class ApprovalView:
     """What a person had proposed in its place."""
     waiting: tuple[str, ...] = ()
     """All approvals of the run that wait for people now, the oldest first."""
+    reasons: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Why people voted as they did, by principal key; only where the policy wants reasons."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +278,17 @@ def approval_view(conn: sqlite3.Connection, approval: str) -> ApprovalView | Non
         co_requesters=co_requesters(conn, row.run),
         successor=find_successor(conn, approval),
         waiting=waiting_in(conn, row.run) if row.state == ApprovalState.PENDING else (),
+        reasons=_reasons(conn, row) if row.reason_for else {},
     )
+
+
+def _reasons(conn: sqlite3.Connection, row: ApprovalRow) -> dict[str, str]:
+    """The reasons that came with votes; what retention dropped is left out."""
+    query = "SELECT payload FROM events WHERE run = ? AND type = 'vote_cast' AND payload IS NOT NULL ORDER BY seq"
+    votes = (ev.decode(payload) for (payload,) in conn.execute(query, (row.run,)))
+    return {
+        vote.principal.key: vote.reason for vote in votes if isinstance(vote, ev.VoteCast) and vote.approval == row.id
+    }
 
 
 def takeover_view(conn: sqlite3.Connection, takeover: str) -> TakeoverView | None:

@@ -73,6 +73,7 @@ def approval_card(view: ApprovalView, look: Look, links: CardLinks | None = None
     return Message.of(_safe(text), [*blocks, *buttons], shorter)
 
 
+_VOTES = {"approve": "Approve", "deny": "Deny"}
 _NOBODY = (
     ":warning: *Nobody but the people whose request this is could decide on it, and nobody decides on their own "
     "request.* An operator has to name another approver in the policy; or withdraw it."
@@ -162,11 +163,30 @@ def _pending(view: ApprovalView, look: Look) -> str:
     row = view.approval
     until = f" Until {when(row.expires_at)}; silence is not a yes."
     votes = _yes(view)
-    late = _late(row)
+    late = f"{_wanted(row)}{_late(row)}"
     if view.approval.quorum <= 1:
         return f":key: *Needs a yes.* {asked}{until}{late}"
     said = f" Yes so far: {', '.join(look.actor(key) for key in votes)}." if votes else ""
-    return f":key: *Needs {count(view.approval.quorum, 'yes', 'yeses')}, has {len(votes)}.* {asked}{said}{until}{late}"
+    needs = f":key: *Needs {count(view.approval.quorum, 'yes', 'yeses')}, has {len(votes)}.*"
+    return f"{needs} {asked}{said}{until}{late}{_given_reasons(view, look)}"
+
+
+def _wanted(row: ApprovalRow) -> str:
+    """That the buttons will ask for a reason."""
+    asks = [_VOTES[vote] for vote in ("approve", "deny") if vote in row.reason_for]
+    return f" {' and '.join(asks)} {'ask' if len(asks) > 1 else 'asks'} for a reason." if asks else ""
+
+
+def _given_reasons(view: ApprovalView, look: Look) -> str:
+    """Why people said yes, as far as they said it, one line each."""
+    row = view.approval
+    said = {who: view.reasons.get(who, "") for who in _yes(view)}
+    if row.state == ApprovalState.APPROVED and row.reason and not any(said.values()):
+        said = {row.decided_by: row.reason}
+    given = {who: reason for who, reason in said.items() if reason}
+    if len(said) == 1:
+        return "".join(f"\n*Reason:* {inline(reason, 600)}" for reason in given.values())
+    return "".join(f"\n*Reason of {look.actor(who)}:* {inline(reason, 400)}" for who, reason in given.items())
 
 
 def _late(row: ApprovalRow) -> str:
@@ -190,9 +210,12 @@ def _approved(view: ApprovalView, look: Look) -> str:
         " (`self_approved`: the requester's own yes, as the policy allows from a terminal)" if row.self_approved else ""
     )
     head = f":white_check_mark: *Approved by {by or 'the policy'}* at {when(row.decided_at)}{label}."
-    if row.reason.startswith("grant:"):
+    # Of a person's own words none make it look like a permission: the system wrote what it was asked for.
+    if row.reason.startswith("grant:") and row.because == row.reason:
         grant = inline(row.reason.removeprefix("grant:"), 40)
         head = f":white_check_mark: *Allowed beforehand by {by}*, permission `{grant}`, used at {when(row.decided_at)}."
+    elif given := _given_reasons(view, look):
+        head = f"{head}{given}"
     return f"{head}\n{_outcome_text(view.action, look)}"
 
 
@@ -246,8 +269,9 @@ def _buttons(view: ApprovalView) -> list[Block]:
         again = button("Ask again", "ask_again", value)
         return [actions(f"approval:{row.id}", again)] if may_be_asked_again(view) else []
     together = [button(f"Decide all ({len(view.waiting)})", "decide_all", value)] if len(view.waiting) > 1 else []
-    # What needs several people cannot be allowed beforehand by one.
-    allow = [button("Approve and allow…", "allow", value)] if row.quorum <= 1 and row.tier is Tier.MEDIUM else []
+    # What needs several people cannot be allowed beforehand by one, nor what needs a reason each time.
+    can_allow = row.quorum <= 1 and row.tier is Tier.MEDIUM and "approve" not in row.reason_for
+    allow = [button("Approve and allow…", "allow", value)] if can_allow else []
     return [
         actions(
             f"approval:{row.id}",

@@ -17,7 +17,7 @@ MOST: Final = 15
 _ARGUMENTS: Final = 1200
 """Characters of arguments shown for each; all of them stand in its Details."""
 _CHOICES: Final = (("leave", "Leave it open"), ("approve", "Approve"), ("deny", "Deny"))
-_OPTIONS: Final = [{"text": plain(label), "value": value} for value, label in _CHOICES]
+_OPTIONS: Final[list[Block]] = [{"text": plain(label), "value": value} for value, label in _CHOICES]
 
 
 def block_of(approval: str, digest: str) -> str:
@@ -45,7 +45,11 @@ def together_form(views: Sequence[ApprovalView], run: str) -> Block:
             *argument_blocks(item.action.arguments, _ARGUMENTS)[:2],
         ]
         blocks.append(context(reasons_text(reasons_of(item), 3)))
-        blocks.append(_choice(view, number))
+        options = [option for option in _OPTIONS if option["value"] not in view.approval.reason_for]
+        if len(options) < len(_OPTIONS):
+            blocks.append(context(_own_reason(view.approval.reason_for)))
+        if len(options) > 1:
+            blocks.append(_choice(view, number, options))
     if len(views) > MOST:
         blocks.append(context(f"{len(views) - MOST} more wait; they are decided on their own cards."))
     hint = "The agent reads it for everything that you deny here."
@@ -55,11 +59,18 @@ def together_form(views: Sequence[ApprovalView], run: str) -> Block:
     )
 
 
-def _choice(view: ApprovalView, number: int) -> Block:
+def _own_reason(votes: Sequence[str]) -> str:
+    """Which answers are not to be had here, since a reason for several says little about each."""
+    named = " and ".join(label for value, label in _CHOICES if value in votes)
+    need = "need" if len(votes) > 1 else "needs"
+    return f":pencil2: *{named} {need} a reason of its own*, so press that on its own card; here it is left open."
+
+
+def _choice(view: ApprovalView, number: int, options: list[Block]) -> Block:
     element: Block = {
         "type": "radio_buttons",
         "action_id": "value",
-        "options": _OPTIONS,
+        "options": options,
         "initial_option": _OPTIONS[0],
     }
     return {

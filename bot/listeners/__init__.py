@@ -15,6 +15,7 @@ from bot.listeners import (
     groups,
     home,
     home_team,
+    reasons,
     shortcuts,
     steps,
     tasks,
@@ -29,7 +30,7 @@ def register(app: AsyncApp, services: Services) -> None:
     bolt: Bolt = app
     fallback.guard(bolt, services)
     home_team.guard(bolt, services)
-    cards_and_forms = (decisions, cards, forms, granting, edits, together)
+    cards_and_forms = (decisions, cards, forms, granting, edits, together, reasons)
     before = (tasks, *cards_and_forms, commands, home, shortcuts, steps, thread, groups)
     for part in (*before, fallback):
         part.register(bolt, services)

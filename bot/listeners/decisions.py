@@ -16,7 +16,7 @@ from bot.blocks.approval import DIGEST_SHOWN
 from bot.blocks.call import title_of
 from bot.blocks.kit import Block
 from bot.identity import DECIDING_FRESH_S
-from bot.listeners import granting, replies
+from bot.listeners import granting, reasons, replies
 from bot.listeners.payload import Click, click_of, who_of
 from bot.listeners.services import COMMIT_S, Bolt, Services
 from bot.listeners.visibility import is_admin
@@ -104,16 +104,18 @@ async def approve(services: Services, click: Click, principal: Principal) -> Non
     view = approval_of(services, click)
     # An earlier yes counts only while its voter may decide; nobody is taken at their word of half an hour ago.
     await services.identity.learn((who for who, _, _ in view.votes), fresh_s=DECIDING_FRESH_S)
-    row = await services.decisions.vote(view.approval.id, principal, "approve", via="card")
-    if row.state == ApprovalState.PENDING:
+    row = await reasons.vote_or_ask(services, click, principal, view, "approve")
+    if row is not None and row.state == ApprovalState.PENDING:
         text = f"Your yes is counted. It needs {row.quorum} in all, from different people."
         services.tasks.start(replies.tell(services, click.who, text))
 
 
 async def deny(services: Services, click: Click, principal: Principal) -> None:
-    """Say no: decided at once, then a reason is asked for."""
+    """Say no: decided at once, then a reason is asked for; first, where the policy wants one."""
     view = approval_of(services, click)
-    row = await services.decisions.vote(view.approval.id, principal, "deny", via="card")
+    row = await reasons.vote_or_ask(services, click, principal, view, "deny")
+    if row is None:
+        return
     if row.state == ApprovalState.DENIED and row.decided_by == principal.key and not row.reason:
         services.tasks.start(_ask_reason(services, click, principal, title_of(view.action)))
 

@@ -59,6 +59,8 @@ async def offer(services: Services, click: Click, principal: Principal) -> None:
     """Show the form to who could approve this."""
     view = _fresh(services, click.subject, "")
     _refuse_own(services, view, principal)
+    if "approve" in view.approval.reason_for:
+        raise GrantRefused("Each yes to this needs a reason of its own, so it cannot be allowed beforehand.")
     kept = Chosen(subject=view.approval.id, digest=view.approval.digest).model_dump_json()
     rating = view.action.rating
     spends = rating is not None and blocks.spends_of(_counts(services, rating.facts_blob), rating.intents)

@@ -8,7 +8,7 @@ import structlog
 from slack_bolt.context.ack.async_ack import AsyncAck
 
 from agent.domain import ApprovalState, Principal
-from agent.errors import DecisionError, NotEntitled, StorageUnavailable, UnknownSubject
+from agent.errors import DecisionError, NotEntitled, ReasonRequired, StorageUnavailable, UnknownSubject
 from bot.blocks.call import title_of
 from bot.blocks.modals import REASON, Kept
 from bot.blocks.text import inline
@@ -21,6 +21,7 @@ from bot.listeners.services import Bolt, Services
 from bot.words import APPROVAL, INCOMPLETE, sentence
 
 REASON_CHARACTERS = 1000
+_ON_ITS_CARD = "Please press that on its card."
 _log = structlog.get_logger("listeners")
 
 
@@ -74,6 +75,9 @@ async def _one(services: Services, principal: Principal, approval: str, shown: s
         row = await services.decisions.vote(approval, principal, "approve" if yes else "deny", via="together")
         if row.state == ApprovalState.DENIED and row.decided_by == principal.key:
             await services.decisions.explain_denial(approval, principal, reason)
+    except ReasonRequired:
+        word = "Approve" if yes else "Deny"
+        return f"*{title}*: {word} needs a reason of its own, so it is left open. {_ON_ITS_CARD}"
     except (DecisionError, StorageUnavailable) as error:
         return f"*{title}*: {sentence(error, command=services.command)}"
     if row.state == ApprovalState.PENDING:
