@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from agent.broker import Broker, references
-from agent.domain import Effect, Intent
+from agent.domain import Effect
 from agent.errors import BadArguments, ToolNotAllowed
 from agent.facts.model import Facts
-from agent.facts.seeds import seed_patterns
+from agent.facts.url import http_facts
 from agent.tools.base import Arguments, Preview, Tool, ToolContext, ToolResult
 from agent.tools.egress import Egress, Url, read_url
 from agent.tools.http_client import HttpClient, Reply, Resolve, resolve
@@ -93,20 +93,12 @@ class HttpRequest(Tool[HttpArguments]):
 
     async def facts(self, arguments: HttpArguments, context: ToolContext) -> Facts:
         """What the method says, and where it goes."""
-        url = read_url(arguments.url)
-        context.egress.allowed(arguments.method, url)
-        reads = _EFFECTS[arguments.method] is Effect.READ
-        # Without the query: what was refused for one record of a place is refused for the others too.
-        effect = Intent(effect=_EFFECTS[arguments.method], target=f"http:{url.origin}{url.path}")
-        seeds = seed_patterns(arguments.body) or seed_patterns(str(url))
-        return Facts(
-            effects=(effect,),
-            where="network",
-            reversibility="reversible" if reads else "irreversible",
-            verbs=(arguments.method.lower(),),
-            flags=("network", *(("seed_pattern",) if seeds else ())),
-            counts={"bytes": len(arguments.body.encode("utf-8", "surrogatepass"))},
-        )
+        context.egress.allowed(arguments.method, read_url(arguments.url))
+        facts = http_facts(arguments.method, arguments.url, arguments.body)
+        # Who configures a place names it on purpose, also one in a network of their own or at an odd port; addresses
+        # that are written to deceive never get as far as this.
+        flags = (*(flag for flag in facts.flags if flag not in {"private_host", "odd_address"}), "allowed_host")
+        return facts.model_copy(update={"flags": flags})
 
     async def preview(self, arguments: HttpArguments, context: ToolContext) -> Preview:
         """The request as it would be sent, with the names of secrets."""

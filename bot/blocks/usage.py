@@ -26,6 +26,7 @@ USAGE: Final = {
     "pause": Usage("pause [run]", "let nothing new start in a run, or (for admins) at all"),
     "resume": Usage("resume [run]", "go on again"),
     "why": Usage("why <action or approval>", "its rating, the facts, who decided, what came of it"),
+    "grants": Usage("grants [revoke <id>]", "what was allowed beforehand, and taking it back"),
     "budget": Usage("budget", "what you spent today, and what is left"),
     "help": Usage("help", "this"),
 }

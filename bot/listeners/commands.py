@@ -28,6 +28,7 @@ VERBS: dict[str, Verb] = {
     "pause": orders.pause,
     "resume": orders.resume,
     "why": inquiries.why,
+    "grants": orders.grants,
     "budget": inquiries.budget,
     "help": inquiries.show_help,
 }

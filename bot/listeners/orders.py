@@ -1,4 +1,4 @@
-"""What `/agent` does: run, stop, pause and resume."""
+"""What `/agent` does: run, stop, pause, resume, and taking a grant back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bot.blocks import usage
 from bot.blocks.kit import Block, section
 from bot.blocks.text import inline
 from bot.identity import Person
-from bot.listeners import replies
+from bot.listeners import granting, replies
 from bot.listeners.links import link
 from bot.listeners.naming import find_run
 from bot.listeners.payload import Command
@@ -163,3 +163,15 @@ async def _must_be_in_charge(services: Services, typed: Command, person: Person,
 async def _came_before(services: Services, typed: Command) -> bool:
     key = f"command:{typed.trigger_id}" if typed.trigger_id else ""
     return bool(key) and await services.inbox.seen(key)
+
+
+async def grants(services: Services, typed: Command, person: Person) -> list[Block]:
+    """What people allowed beforehand; with `revoke`, take one of them back."""
+    words = typed.words[1:]
+    if not words or words[0].lower() == "list":
+        return await granting.list_grants(services, person)
+    if words[0].lower() != "revoke" or len(words) < 2:  # noqa: PLR2004  the word and the id
+        return [section(f"It is typed {usage.form(services.command, 'grants')}.")]
+    if await _came_before(services, typed):
+        return [section("That was taken already.")]
+    return await granting.revoke(services, person, words[1:])

@@ -7,10 +7,8 @@ from typing import Final
 
 from docs.gallery.drawing import file_name
 
-UNDRAWN: Final = frozenset(
-    {"card, approved, denied", "card, approved, expired", "card, approved, withdrawn", "command, grants"}
-)
-"""Examples held to Slack's limits that nobody meets: these outcomes end a card otherwise, and no word lists grants."""
+UNDRAWN: Final = frozenset({"card, approved, denied", "card, approved, expired", "card, approved, withdrawn"})
+"""Examples held to Slack's limits that nobody meets: these outcomes end a card otherwise."""
 CHAPTERS: Final[Mapping[str, Mapping[str, str]]] = {
     "The card of an approval": {
         "card, pending": "A medium call asks for a yes; the first post mentions its deciders once.",
@@ -146,6 +144,7 @@ CHAPTERS: Final[Mapping[str, Mapping[str, str]]] = {
         "command, approvals": "`/agent approvals`",
         "command, approvals, none": "The same, and nothing waits.",
         "command, why": "`/agent why`",
+        "command, grants": "`/agent grants`",
         "command, budget": "`/agent budget`",
         "command, budget, used up": "The same, when no run is left.",
         "command, an unknown word": "A slip of the finger gets the nearest right word.",

@@ -281,3 +281,12 @@ async def test_the_windows_take_hostile_arguments(open_house: Opened, name: str)
     view = await fill(house, OMAR, await house.card("touch_medium"))
     assert view["callback_id"] == "grant_confirm"
     assert "<!here>" not in str(view["blocks"])
+
+
+async def test_the_command_lists_grants_and_takes_one_back_from_whoever_may(open_house: Opened) -> None:
+    house = await open_house()
+    assert "It is typed" in await house.command("grants revoke", user=OMAR)
+    assert "It is typed" in await house.command("grants nonsense", user=OMAR)
+    listed = await house.command("grants", user=OMAR)
+    assert listed
+    assert "not known" in await house.command("grants revoke g0", user=OMAR)

@@ -23,7 +23,7 @@ async def test_stop_cancels_withdraws_what_waits_and_says_who_stopped(house: Hou
     message = await progress(house, ts)
     await house.click(MAYA, message, "stop_run")
     await house.run_at(ts, RunStatus.CANCELLED)
-    assert buttons(await house.shows(card, "Withdrawn")) == []
+    assert buttons(await house.shows(card, "Withdrawn")) == ["ask_again"]
     after = await house.shows(message, f"*stopped* by <@{MAYA}>")
     assert "stop_run" not in buttons(after)
     assert f"It was stopped.* By <@{MAYA}>" in await house.answer(ts)
