@@ -27,9 +27,9 @@ from bench._report import is_quick, judge, percentile, table, tell
 from bot.shop import make_shop
 
 TARGET_P95_MS = 150.0
-MANY, FEW = 120, 10
+MANY, FEW = 120, 6
 """Samples of a whole run, and of a quick one: of tasks, and of clicks."""
-WAITING, FEW_WAITING = 50, 5
+WAITING, FEW_WAITING = 50, 3
 """Runs that wait when a round of clicks begins, and so as many clicks at once."""
 REST_S, FEW_REST_S = 60.0, 0.0
 """Seconds without a click before those at once: Slack counts calls by the minute."""

@@ -26,8 +26,8 @@ from storage.outbox import OutboxRow
 T = TypeVar("T")
 AT_ONCE: Final = 4
 """Messages that are on their way at the same time."""
-WINDOW: Final = 64
-"""Due rows looked at in one round."""
+WINDOW: Final = 256
+"""Due rows looked at in one round: many, since some that Slack has no room for stand before others that could go."""
 LONGEST_WAIT_S: Final = 60.0
 IDLE_S: Final = 30.0
 """Without a signal the outbox is looked at this often."""

@@ -299,6 +299,21 @@ async def test_a_channel_that_must_wait_its_turn_keeps_no_other_place_waiting(wo
     world.slack.gate.set()
 
 
+async def test_a_reply_does_not_wait_behind_the_many_updates_for_which_slack_has_no_room(world: World) -> None:
+    poster = world.delivery._poster
+    assert isinstance(poster, Poster)
+    await poster._updates.acquire(UPDATES_A_MINUTE)
+    sql = "INSERT INTO outbox VALUES (?, 'r1', 3, 2, 1, 'T1', 'C1', ?, '', 0, 0, '', ?, 1.0)"
+
+    def write(tx: Any) -> None:
+        tx.conn.executemany(sql, [(f"progress:r{number}", f"{number}.1", tx.transport) for number in range(100)])
+        tx.signal("outbox")
+
+    await world.db.write(write)
+    await world.want("result:p1", "progress", channel="C2", thread_ts="1.1")
+    await world.until(lambda: ("post", "C2") in world.slack.calls)
+
+
 async def test_when_slack_says_slower_it_is_left_alone_for_as_long_as_it_said(world: World) -> None:
     world.slack.fail("post", "ratelimited", status=429, **{"Retry-After": "0.3"})
     started = asyncio.get_running_loop().time()
