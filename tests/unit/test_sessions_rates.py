@@ -54,7 +54,7 @@ class Runs:
 
 async def test_when_slack_says_slower_the_other_threads_wait_as_well_and_none_is_forgotten() -> None:
     slack, queries = Busy(), Runs()
-    sessions = Sessions(slack, queries, SystemClock())  # type: ignore[arg-type]
+    sessions = Sessions(slack, queries, SystemClock())  # type: ignore[arg-type]  # the part of it that is used
     for number in range(20):
         sessions.moved(str(number))
     task = asyncio.create_task(sessions.run())
