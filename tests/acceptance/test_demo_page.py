@@ -143,6 +143,7 @@ async def test_a_person_takes_a_dangerous_call_over_and_the_run_ends_with_what_t
     await screen.fill(reference="OPS-311", evidence="5 rows are left")
     await screen.form.get_by_role("button", name="It is done").click()
     await expect(screen.form).to_have_count(0)
+    card = screen.card("Done by a person", "abandoned_carts")
     await expect(card).to_contain_text("Done by @Omar Reyes")
     for words in ("Kept the newest five, deleted the rest.", "OPS-311", "5 rows are left"):
         await expect(card).to_contain_text(words)
