@@ -41,7 +41,13 @@ demo: .venv/.runtime ## a Slack workspace, the bot and an agent on this machine:
 
 test: .venv/.dev ## every test: unit, contract, scenario, acceptance
 	@$(call system,bubblewrap:bwrap:tests_that_run_code_in_the_sandbox chromium+fonts-liberation:chromium:tests_that_click_in_a_browser git:git:tests_on_a_repository)
+ifneq ($(ARGS),)
 	@$(BIN)/python -m pytest $(ARGS)
+else # in two halves at once, the one told after the other; both are let end
+	@half=$$(mktemp); $(BIN)/python -m pytest tests/acceptance tests/contract tests/unit >"$$half" 2>&1 & other=$$!; \
+	  failed=0; $(BIN)/python -m pytest tests/scenario || failed=1; \
+	  wait $$other || failed=1; cat "$$half"; rm -f "$$half"; exit $$failed
+endif
 
 check: .venv/.dev ## lint, format, types, import contracts, manifest and repository tests
 	@$(BIN)/ruff check .

@@ -109,6 +109,7 @@ CHAPTERS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "Modals": {
         "window, reason": "After a denial: a reason, if one likes.",
+        "window, required reason": "The policy wants a reason for this yes.",
         "window, edit": "Change the call.",
         "window, edit with nobody else": "The same when nobody else could approve.",
         "window, changed": "The change is taken.",

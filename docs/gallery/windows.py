@@ -13,6 +13,7 @@ from bot.blocks.edit_form import changed_notice, edit_form
 from bot.blocks.feedback import feedback_form
 from bot.blocks.kit import modal, section
 from bot.blocks.message import Look
+from bot.blocks.reason_form import reason_form
 from bot.blocks.together import together_form, together_notice
 from bot.words import INCOMPLETE
 from docs.gallery.values import MAYA, NOON, OMAR, SCHEMA, Cards, Shown
@@ -32,6 +33,7 @@ def _of_cards(cards: Cards) -> dict[str, Shown]:
     of_many = replace(item, action=item.action.model_copy(update={"arguments": long}))
     return {
         "window, reason": modals.deny_reason("p1", cards.texts.headline),
+        "window, required reason": reason_form(view, "approve"),
         "window, edit": edit_form(view, fields, editor=OMAR),
         "window, edit with nobody else": edit_form(cards.view(deciders=(OMAR,)), fields, editor=OMAR),
         "window, changed": changed_notice(),
