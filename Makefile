@@ -43,10 +43,12 @@ test: .venv/.dev ## every test: unit, contract, scenario, acceptance
 	@$(call system,bubblewrap:bwrap:tests_that_run_code_in_the_sandbox chromium+fonts-liberation:chromium:tests_that_click_in_a_browser git:git:tests_on_a_repository)
 ifneq ($(ARGS),)
 	@$(BIN)/python -m pytest $(ARGS)
-else # in two halves at once, the one told after the other; both are let end
-	@half=$$(mktemp); $(BIN)/python -m pytest tests/acceptance tests/contract tests/unit >"$$half" 2>&1 & other=$$!; \
-	  failed=0; $(BIN)/python -m pytest tests/scenario || failed=1; \
-	  wait $$other || failed=1; cat "$$half"; rm -f "$$half"; exit $$failed
+else # most of them wait for something, so the parts run at once; each is told when all before it have been
+	@at=$$(mktemp -d); n=0; failed=0; \
+	  for part in "tests/acceptance tests/contract" "tests/unit" "tests/scenario/test_[a-c]*.py" "tests/scenario/test_[d-s]*.py" \
+	      "tests/scenario/test_[t-z]*.py"; do \
+	    n=$$((n + 1)); $(BIN)/python -m pytest $$part >"$$at/$$n" 2>&1 & pids[$$n]=$$!; done; \
+	  for i in $$(seq $$n); do wait $${pids[$$i]} || failed=1; cat "$$at/$$i"; done; rm -rf "$$at"; exit $$failed
 endif
 
 check: .venv/.dev ## lint, format, types, import contracts, manifest and repository tests

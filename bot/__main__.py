@@ -111,11 +111,23 @@ async def _serving(settings: object, environment: dict[str, str], *, over_http: 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # until there is a policy to read again, it ends nothing
+    running: App | None = None
+    is_asked_early = False
+
+    def read_policy_again() -> None:
+        nonlocal is_asked_early
+        if running is None:
+            is_asked_early = True  # done once there is somebody to do it
+        else:
+            running.reload_policy()
+
+    loop.add_signal_handler(signal.SIGHUP, read_policy_again)
     app = await App.start(settings, environment=environment, over_http=over_http, stop=stop, log=True)
     if app is None:
         return EXIT_OK
-    loop.add_signal_handler(signal.SIGHUP, app.reload_policy)
+    running = app
+    if is_asked_early:
+        app.reload_policy()
     settle()
     try:
         return EXIT_FAILED if await app.until(stop) else EXIT_OK
