@@ -67,7 +67,7 @@ class Journal(Protocol):
     ) -> Committed:
         """Append events in one transaction, with the bodies they name; raises JournalError or StorageUnavailable.
 
-        When the caller is cancelled, that is raised once it is settled whether they were written.
+        When the caller is cancelled, that is raised once they were written; if they cannot be, the reason is.
         """
         ...
 

@@ -119,9 +119,9 @@ class Database:
     async def write(self, work: Callable[[Tx], T], *, to_the_end: bool = False) -> T:
         """What `work` returned, once it is on the disk; its own error, with nothing written, when it raised.
 
-        `work` runs in the writer's thread and cannot be taken back: cancelling the caller only stops the waiting, and
-        `to_the_end` not before it is settled what was written. Raises StorageUnavailable when the database cannot be
-        written.
+        `work` runs in the writer's thread and cannot be taken back: cancelling the caller only stops the waiting.
+        `to_the_end` waits all the same, and raises the cancellation only when `work` was written, else what was wrong.
+        Raises StorageUnavailable when the database cannot be written.
         """
         if self._closed:
             raise StorageUnavailable
@@ -133,6 +133,8 @@ class Database:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             await asyncio.wait({future})
+            if not future.cancelled() and (error := future.exception()) is not None:
+                raise error from None  # nothing was written: whoever holds a fact must write it in another way
             raise
 
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -148,3 +149,27 @@ async def test_a_process_without_the_lease_writes_its_result_and_starts_nothing_
     await engine.runtime.settled(run)
     await engine.close()
     assert seen[-1] == ["action_finished"]
+
+
+async def test_a_stop_while_a_result_cannot_be_written_with_what_follows_loses_no_result(
+    tmp_path: Path, commits: Callable[[Refuse], list[list[str]]]
+) -> None:
+    left = [True]
+
+    def refuse(types: Sequence[str], condition: Condition) -> None:
+        if left and a_result_with_more(types, condition):
+            left.pop()
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()  # comes in at the next wait, while the write is refused
+            raise EpochMoved
+
+    commits(refuse)
+    engine = await Engine.open(tmp_path / "bench.db")
+    run, approval = await engine.start(1)
+    await engine.decisions.vote(approval, OMAR, "approve", via="test")
+    state = await engine.runtime.settled(run)
+    await engine.close()
+    assert not left
+    assert [item.outcome for item in state.actions.values()] == ["succeeded"]
+    assert engine.touch.effects[1] == 1

@@ -229,3 +229,25 @@ def test_migrating_twice_and_by_two_at_once_changes_nothing(tmp_path: Path) -> N
     conn.close()
     assert applied == [migration.name for migration in migrations()._migrations]
     assert all("STRICT" in sql for sql in tables if "_sqlite_migrations" not in sql)
+
+
+@pytest.mark.parametrize("works", [True, False])
+async def test_a_write_to_the_end_says_to_whom_it_was_cancelled_whether_it_was_written(
+    db: Database, *, works: bool
+) -> None:
+    entered, free = threading.Event(), threading.Event()
+
+    def work(tx: Tx) -> None:
+        entered.set()
+        free.wait()
+        add("kept")(tx)
+        if not works:
+            raise KeyError("it does not fit")
+
+    task = asyncio.ensure_future(db.write(work, to_the_end=True))
+    await asyncio.to_thread(entered.wait)
+    task.cancel()
+    free.set()
+    with pytest.raises(asyncio.CancelledError if works else KeyError):
+        await task
+    assert keys(db) == (["kept"] if works else [])
