@@ -49,20 +49,15 @@ class Caller:
         wait_s = self._not_before.get(box.state.run, 0.0) - self._kit.clock.monotonic()
         if wait_s > 0:
             await self._kit.sleep(wait_s)
-        call = call.model_copy(update={"call": self._kit.ids.new("call")})
+        call = call.model_copy(update={"call": self._kit.ids.new("call"), "max_tokens": request.max_tokens})
         if not await self._reserve(box, call, request):
             return None
         began = self._kit.clock.monotonic()
         cost = box.state.calls[call.call].reserved
         try:
-            with self._kit.telemetry.model_call(box.state, request) as span:
-                try:
-                    reply = await self._model.complete(request)
-                except (ModelError, CircuitOpen) as error:
-                    span.failed(error.code)
-                    raise
-                cost = reply.cost_micro_usd
-                span.replied(reply)
+            with self._kit.telemetry.model_call(box.state, call.call):
+                reply = await self._model.complete(request)
+            cost = reply.cost_micro_usd
             blobs: dict[str, str] = {}
             settled = self._settled(call, reply, began, blobs)
             events = await read(box.state, call, reply, blobs)

@@ -90,6 +90,8 @@ class ModelCallStarted(Value):
     model: str
     reserved_micro_usd: int
     request_blob: str = ""
+    max_tokens: int = 0
+    """Tokens that the reply may have at most."""
 
 
 class ModelCallFinished(Value):

@@ -162,7 +162,7 @@ class Executor:
         began = self._kit.clock.monotonic()
         blobs: dict[str, str] = {}
         outcome, code, summary, output = Outcome.SUCCEEDED, "", "", ""
-        with self._kit.telemetry.tool_call(state, item) as span:
+        with self._kit.telemetry.tool_call(state, item):
             try:
                 async with asyncio.timeout(limit_s):
                     result = await tool.run(tool.parse(item.action.arguments), self._kit.context(state), preview)
@@ -182,7 +182,6 @@ class Executor:
                 code, summary = "CANCELLED", "The run was stopped while it ran."
             except Exception as error:  # noqa: BLE001  # a tool's own bug is a failed action, not a crashed run
                 outcome, code, summary = Outcome.FAILED, "TOOL_FAILED", f"The tool failed ({type(error).__name__})."
-            span.ended(outcome, code)
         return (
             ev.ActionFinished(
                 action=item.action.id,

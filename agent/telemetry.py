@@ -1,27 +1,31 @@
-"""Names of spans and attributes (GenAI conventions and ours), and helpers over the OpenTelemetry API.
+"""Names of spans and attributes (GenAI conventions and ours), identifiers, and what is under way at this moment.
 
-A run is one trace across waits and restarts: the ids are kept with the run, and every span is a child of them.
+A run is one trace across waits and restarts. Its spans are made from the journal (`agent/spans.py`), so their ids
+follow from what the journal names: whoever knows a run and a call knows the span, before it is made and after a crash.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import hashlib
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+import structlog
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags, Tracer
 
-from agent.domain import Outcome
-from agent.ports import ModelReply, ModelRequest
 from agent.state import ActionState, RunState
 
 OPERATION = "gen_ai.operation.name"
 CONVERSATION = "gen_ai.conversation.id"
+WORKFLOW_NAME = "gen_ai.workflow.name"
+AGENT_NAME = "gen_ai.agent.name"
 TOOL_NAME = "gen_ai.tool.name"
 TOOL_CALL_ID = "gen_ai.tool.call.id"
 TOOL_TYPE = "gen_ai.tool.type"
+TOOL_ARGUMENTS = "gen_ai.tool.call.arguments"
+TOOL_RESULT = "gen_ai.tool.call.result"
 PROVIDER = "gen_ai.provider.name"
 REQUEST_MODEL = "gen_ai.request.model"
 REQUEST_MAX_TOKENS = "gen_ai.request.max_tokens"
@@ -30,104 +34,130 @@ RESPONSE_ID = "gen_ai.response.id"
 FINISH_REASONS = "gen_ai.response.finish_reasons"
 INPUT_TOKENS = "gen_ai.usage.input_tokens"
 OUTPUT_TOKENS = "gen_ai.usage.output_tokens"
+INPUT_MESSAGES = "gen_ai.input.messages"
+OUTPUT_MESSAGES = "gen_ai.output.messages"
 COST = "gen_ai.usage.cost.amount"
 COST_CURRENCY = "gen_ai.usage.cost.currency"
+COST_SOURCE = "gen_ai.usage.cost.source"
+EVALUATION = "gen_ai.evaluation.result"
+EVALUATION_NAME = "gen_ai.evaluation.name"
+EVALUATION_LABEL = "gen_ai.evaluation.score.label"
+MCP_METHOD = "mcp.method.name"
+MCP_SESSION = "mcp.session.id"
 ERROR_TYPE = "error.type"
-APPROVAL_RISK = "agent.approval.risk"
-APPROVAL_DECISION = "agent.approval.decision"
 OPENINFERENCE_KIND = "openinference.span.kind"
+RUN_ID = "agent.run.id"
+RUN_STATUS = "agent.run.status"
+STEP = "agent.step.number"
+PURPOSE = "agent.model.purpose"
+ACTION_OUTCOME = "agent.action.outcome"
+ACTION_ATTEMPT = "agent.action.attempt"
+DELIVERY_KIND = "agent.delivery.kind"
+DELIVERY_OUTCOME = "agent.delivery.outcome"
+PLANNER = "agent.plan.planner"
+PLAN_STEPS = "agent.plan.steps"
+APPROVAL_ID = "agent.approval.id"
+APPROVAL_DECISION = "agent.approval.decision"
+APPROVAL_SOURCE = "agent.approval.source"
+APPROVAL_RISK = "agent.approval.risk"
+APPROVAL_RULE = "agent.approval.policy.rule"
+APPROVAL_WAIT = "agent.approval.wait.duration"
+APPROVAL_BY = "agent.approval.by"
+TAKEOVER_ID = "agent.takeover.id"
+TAKEOVER_STATE = "agent.takeover.state"
+TAKEOVER_CAUSE = "agent.takeover.cause"
+TAKEOVER_WAIT = "agent.takeover.wait.duration"
 
-_ERRORS = {Outcome.FAILED, Outcome.TIMED_OUT, Outcome.REFUSED, Outcome.UNKNOWN, Outcome.CANCELLED}
+WORKFLOW = "secondkey"
+CONTENT_CHARACTERS = 500
+"""What an opt-in attribute with content is cut to."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenSpan:
-    """A span that is told how it ended."""
+def trace_id_of(run: str) -> int:
+    """The trace of a run: 128 bits, never 0."""
+    return int.from_bytes(hashlib.sha256(f"trace/{run}".encode()).digest()[:16]) or 1
 
-    span: Span
 
-    def ended(self, outcome: Outcome, code: str = "") -> None:
-        """Note the outcome of a tool call."""
-        self.span.set_attribute("agent.action.outcome", outcome.value)
-        if outcome in _ERRORS:
-            self.failed(code or outcome.value)
+def span_id_of(run: str, *parts: str | int) -> int:
+    """The span of one thing of a run, such as `("chat", call)`: 64 bits, never 0; without parts the run's own."""
+    return int.from_bytes(hashlib.sha256("/".join(("span", run, *map(str, parts))).encode()).digest()[:8]) or 1
 
-    def failed(self, code: str) -> None:
-        """Note a failure by its code; never by its text, which may hold what it must not."""
-        self.span.set_attribute(ERROR_TYPE, code)
-        self.span.set_status(Status(StatusCode.ERROR, code))
 
-    def replied(self, reply: ModelReply) -> None:
-        """Note tokens and cost of a model call."""
-        self.span.set_attributes(
-            {
-                RESPONSE_MODEL: reply.model,
-                RESPONSE_ID: reply.response_id,
-                FINISH_REASONS: (reply.finish_reason,),
-                INPUT_TOKENS: reply.input_tokens,
-                OUTPUT_TOKENS: reply.output_tokens,
-                COST: reply.cost_micro_usd / 1_000_000,
-                COST_CURRENCY: "USD",
-            }
-        )
+def context_of(run: str, *parts: str | int) -> Context:
+    """An OpenTelemetry context in which this span is the current one, so that others become its children."""
+    span = SpanContext(trace_id_of(run), span_id_of(run, *parts), is_remote=True, trace_flags=TraceFlags(1))
+    return trace.set_span_in_context(NonRecordingSpan(span))
 
 
 class Telemetry:
-    """Spans of one process; with no SDK configured every call is a cheap no-op."""
+    """Says what is under way: log lines and client spans within are linked to it. Without an SDK it makes no span."""
 
     def __init__(self, tracer: Tracer | None = None) -> None:
-        self._tracer = tracer or trace.get_tracer("secondkey")
+        self._tracer = tracer or trace.NoOpTracer()
 
     @contextmanager
-    def tool_call(self, state: RunState, item: ActionState) -> Generator[OpenSpan]:
-        """`execute_tool {tool}` around one tool call."""
-        attributes = {
-            OPERATION: "execute_tool",
-            CONVERSATION: state.run,
-            TOOL_NAME: item.action.tool,
-            TOOL_CALL_ID: item.action.id,
-            TOOL_TYPE: "function",
-            APPROVAL_RISK: item.tier.value if item.tier else "",
-            APPROVAL_DECISION: "approved" if item.approval else "auto_approved",
-            OPENINFERENCE_KIND: "TOOL",
-        }
-        with self._tracer.start_as_current_span(
-            f"execute_tool {item.action.tool}",
-            context=_parent(state),
+    def tool_call(self, state: RunState, item: ActionState) -> Generator[None]:
+        """Around one tool call; its `execute_tool` span follows from the journal."""
+        with _under_way(state.run, "tool", item.action.id, item.attempt):
+            yield
+
+    @contextmanager
+    def model_call(self, state: RunState, call: str) -> Generator[None]:
+        """Around one wire call; its `chat` span follows from the journal."""
+        with _under_way(state.run, "chat", call):
+            yield
+
+    @contextmanager
+    def delivery(self, run: str, kind: str, about: tuple[str, str], now: Callable[[], float]) -> Generator[Span]:
+        """`deliver {kind}` around one message to Slack; `about` names the wait that it shows, if any.
+
+        `now` is the business clock, as for every span of a run.
+        """
+        attributes = {OPENINFERENCE_KIND: "CHAIN", CONVERSATION: run, RUN_ID: run, DELIVERY_KIND: kind}
+        span = self._tracer.start_span(
+            f"deliver {kind}",
+            context=context_of(run, *filter(None, about)),
+            kind=SpanKind.CLIENT,
             attributes=attributes,
-            record_exception=False,
-        ) as span:
-            yield OpenSpan(span)
+            start_time=int(now() * 1e9),
+        )
+        try:
+            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+                yield span
+        finally:
+            span.end(int(now() * 1e9))
 
     @contextmanager
-    def model_call(self, state: RunState, request: ModelRequest) -> Generator[OpenSpan]:
-        """`chat {model}` around one wire call."""
-        provider, _, name = request.model.partition(":")
-        attributes = {
-            OPERATION: "chat",
-            CONVERSATION: state.run,
-            PROVIDER: provider,
-            REQUEST_MODEL: name,
-            REQUEST_MAX_TOKENS: request.max_tokens,
-            OPENINFERENCE_KIND: "LLM",
-        }
+    def mcp_call(self, method: str, target: str = "", *, session: str = "") -> Generator[None]:
+        """`{method} {target}` around one request to an MCP server; what it raises is noted by its type alone."""
+        attributes = {MCP_METHOD: method, OPENINFERENCE_KIND: "TOOL"}
+        if session:
+            attributes[MCP_SESSION] = session
         with self._tracer.start_as_current_span(
-            f"chat {name}",
-            context=_parent(state),
+            f"{method} {target}".strip(),
             kind=SpanKind.CLIENT,
             attributes=attributes,
             record_exception=False,
+            set_status_on_exception=False,
         ) as span:
-            yield OpenSpan(span)
+            try:
+                yield
+            except BaseException as error:
+                failed(span, str(getattr(error, "code", "")) or type(error).__name__)
+                raise
 
 
-def _parent(state: RunState) -> Context | None:
-    if not state.trace_id:
-        return None
-    context = SpanContext(
-        trace_id=int(state.trace_id, 16),
-        span_id=int(state.span_id, 16),
-        is_remote=True,
-        trace_flags=TraceFlags(TraceFlags.SAMPLED),
-    )
-    return trace.set_span_in_context(NonRecordingSpan(context))
+def failed(span: Span, code: str) -> None:
+    """Note a failure by its code; never by its text, which may hold what it must not."""
+    span.set_attribute(ERROR_TYPE, code)
+    span.set_status(Status(StatusCode.ERROR, code))
+
+
+@contextmanager
+def _under_way(run: str, *parts: str | int) -> Generator[None]:
+    ids = {"run_id": run, "trace_id": f"{trace_id_of(run):032x}", "span_id": f"{span_id_of(run, *parts):016x}"}
+    with (
+        trace.use_span(trace.get_current_span(context_of(run, *parts))),
+        structlog.contextvars.bound_contextvars(**ids),
+    ):
+        yield

@@ -47,6 +47,7 @@ from bot.deadlines import Deadlines
 from bot.deciders import PolicyEntitlement, Roster, Voters
 from bot.delivery import Delivery
 from bot.entries import keep_entries
+from bot.exporting import exporter_from
 from bot.fetching import Fetching
 from bot.groups import UserGroups
 from bot.identity import DECIDING_FRESH_S, Identity, NotVerified
@@ -54,11 +55,12 @@ from bot.keeper import Keeper
 from bot.link import Installation, SocketLink, preflight
 from bot.listeners import home, register, replies, takeover_talk
 from bot.listeners.services import Services
-from bot.observability import Metrics, configure_logging, configure_tracing
+from bot.observability import Metrics, configure_logging
 from bot.policies import Policies
 from bot.posting import Poster
 from bot.sessions import Sessions
 from bot.streams import Streams
+from bot.tracing import Traces
 from bot.undo import Undo
 from bot.web import WebServer, serve
 from storage.attachments import Attachments
@@ -90,6 +92,7 @@ class App:
     db: Database
     keeper: Keeper
     web: WebServer
+    traces: Traces
     runtime: Runtime | None = None
     deadlines: Deadlines | None = None
     delivery: Delivery | None = None
@@ -164,6 +167,7 @@ class App:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         if self.wire is not None:
             await self.wire.aclose()
+        await self.traces.stop()
         await self.keeper.stop()
         await self.web.stop()
         await self.db.close()
@@ -221,7 +225,6 @@ class _Builder:
         self.model = model
         self.ids = RandomIds()
         self.metrics = Metrics()
-        self.telemetry = configure_tracing(environment, metadata.version("secondkey"))
         self.broker = Broker(settings.secrets, environment)
         self.egress = Egress(settings.egress)
         self.registry = self._tools()
@@ -229,6 +232,7 @@ class _Builder:
         self.app: App | None = None
         self.identity: Identity | None = None
         self.groups: UserGroups
+        self.traces: Traces
         self.roster: Roster
         self.voters: Voters
         self.can_ask = asyncio.Event()
@@ -239,6 +243,11 @@ class _Builder:
 
     def redact(self, text: str) -> str:
         return redact(text, self.known)
+
+    @property
+    def telemetry(self) -> Telemetry:
+        provider = self.traces.provider
+        return Telemetry(provider.get_tracer("secondkey") if provider is not None else None)
 
     def _tools(self) -> Registry:
         """What comes with Second Key, and what the operator added."""
@@ -299,11 +308,20 @@ class _Builder:
         except ConfigurationError:
             await db.close()
             raise
-        app = self.app = App(settings, db, keeper, web, policies=policies, groups=self.groups)
+        self.traces = Traces(
+            db,
+            self.clock,
+            self.redact,
+            exporter=exporter_from(self.environment, settings.trace_file, self.redact),
+            content=settings.trace_content,
+            version=metadata.version("secondkey"),
+        )
+        app = self.app = App(settings, db, keeper, web, self.traces, policies=policies, groups=self.groups)
         try:
             if not await keeper.acquire(stop):
                 await app.stop()
                 return None
+            self.traces.start()
             journal = SqliteJournal(db, lease, kill_file=settings.kill_file)
             slack = _Slack(client, bolt, installation, channels)
             await self._drive(app, journal, policies, control, chain=chain, runbooks=runbooks)
@@ -362,7 +380,7 @@ class _Builder:
             context=context,
             find_secret=kind_of_secret,
             redact=self.redact,
-            telemetry=Telemetry(),
+            telemetry=self.telemetry,
             grants=lambda tool, requester: Grants(app.db).standing(tool, requester, self.clock.now()),
             may_still=self._may_still,
             still_entitled=self._still_entitled,
@@ -437,6 +455,7 @@ class _Builder:
             clock=self.clock,
             count=self.metrics.count,
             streams=app.streams,
+            telemetry=self.telemetry,
         )
         app.delivery.problem = channels.problem
         db.subscribe("outbox", app.delivery.wake)

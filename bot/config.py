@@ -69,6 +69,10 @@ class Settings(BaseSettings):
     """Times that a person may add words to running tasks in an hour."""
     retention_days: float = Field(default=396, gt=0)
     """Days after a run's end until what it was about is dropped and only hashes stay; 396 are thirteen months."""
+    trace_file: Path | None = None
+    """File that gets every span as JSON Lines, where no OTEL_EXPORTER_OTLP_ENDPOINT is set."""
+    trace_content: bool = False
+    """Whether spans carry the first 500 characters of tasks, messages, arguments and results, redacted."""
     host: str = "127.0.0.1"
     """Address on which the web server listens."""
     port: int = Field(default=8080, ge=0, le=65_535)
@@ -161,7 +165,7 @@ def _read(file: Path) -> dict[str, Any]:
             fix="Mend the file; `secondkey init --folder NEW` writes a fresh one to compare with.",
         ) from error
     base = file.resolve().parent
-    for key in ("data", "project", "policy"):
+    for key in ("data", "project", "policy", "trace_file"):
         if isinstance(values.get(key), str):
             values[key] = base / values[key]
     if isinstance(values.get("databases"), dict):

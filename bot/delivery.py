@@ -16,6 +16,7 @@ import structlog
 
 from agent.errors import SecondKeyError
 from agent.ports import Clock
+from agent.telemetry import DELIVERY_OUTCOME, Telemetry, failed
 from bot.blocks.kit import Block
 from bot.blocks.live import Live
 from bot.blocks.message import Message
@@ -90,6 +91,9 @@ class Render(Protocol):
         ...
 
 
+_WAITS: Final = {"card": "approval", "takeover": "takeover"}
+"""Messages that show a wait, and the span of that."""
+
 Count = Callable[[str, str], None]
 """A metric's name and its label, counted by one."""
 
@@ -112,7 +116,9 @@ class Delivery:
         clock: Clock,
         count: Count = _no_count,
         streams: Streams | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
+        self._telemetry = telemetry or Telemetry()
         self._outbox = outbox
         self._poster = poster
         self._render = render
@@ -205,16 +211,30 @@ class Delivery:
         self._wake.set()
 
     async def _deliver(self, row: OutboxRow) -> None:
+        kind, _, subject = row.key.partition(":")
+        about = (_WAITS[kind], subject) if kind in _WAITS else ("", "")
+        with self._telemetry.delivery(row.run, row.kind, about, self._clock.now) as span:
+            outcome = await self._tried(row)
+            span.set_attribute(DELIVERY_OUTCOME, outcome)
+            if outcome != "sent":
+                failed(span, outcome)
+
+    async def _tried(self, row: OutboxRow) -> str:
+        """Send it, or put it off; returns `sent`, or in one word why not."""
         try:
             await self._send(row)
         except PostFault as fault:
             await self._put_off(row, fault)
+            return fault.kind.value
         except SecondKeyError as error:
             self._log.warning("outbox_not_saved", key=row.key, error=str(error))
             await asyncio.sleep(SOON_S)
+            return "not_saved"
         except Exception as error:  # noqa: BLE001  # one message's bug must not stop all the others
             self._log.exception("delivery_failed", key=row.key)
             await self._put_off(row, PostFault(Kind.REFUSED, type(error).__name__))
+            return "internal"
+        return "sent"
 
     async def _send(self, row: OutboxRow) -> None:
         key = row.key

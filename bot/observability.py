@@ -9,16 +9,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
-from opentelemetry import trace
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from agent.secrets import redacted as everywhere
 
 Redact = Callable[[str], str]
-EXPORT_TIMEOUT_S = 2
 
 
 def configure_logging(redact: Redact, *, stream: TextIO | None = None, file: Path | None = None) -> None:
@@ -57,18 +52,6 @@ def configure_logging(redact: Redact, *, stream: TextIO | None = None, file: Pat
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-
-
-def configure_tracing(environment: Mapping[str, str], version: str) -> TracerProvider | None:
-    """Export spans over OTLP/HTTP when an endpoint is set in the environment; nothing otherwise."""
-    if not environment.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
-        return None
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  # costly to import
-
-    provider = TracerProvider(resource=Resource.create({"service.name": "secondkey", "service.version": version}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=EXPORT_TIMEOUT_S)))
-    trace.set_tracer_provider(provider)
-    return provider
 
 
 class Metrics:

@@ -196,6 +196,10 @@ _POLICY = (
       id INTEGER PRIMARY KEY, at REAL NOT NULL, version TEXT NOT NULL, problem TEXT NOT NULL
     ) STRICT""",
 )
+_TRACED = (
+    # The seq up to which the spans of a run's journal were handed over; no row as long as nothing was.
+    "CREATE TABLE traced (run TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID",
+)
 
 STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -206,6 +210,7 @@ STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "m006_takeover": _TAKEOVER,
         "m007_entry": _ENTRY,
         "m008_policy": _POLICY,
+        "m011_traced": _TRACED,
     }
 )
 """A migration's name and its statements."""
