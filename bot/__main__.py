@@ -12,6 +12,7 @@ from pathlib import Path
 
 from agent.errors import ConfigurationError, SecondKeyError, StorageUnavailable
 from bot.cli_commands import add_commands
+from bot.cli_operating import add_doctor
 
 EXIT_OK, EXIT_FAILED, EXIT_MISUSE = 0, 1, 2
 
@@ -75,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     status.set_defaults(run=_status)
 
     add_commands(commands)
+    add_doctor(commands)
     return parser
 
 

@@ -105,6 +105,8 @@ class App:
     wire: WireModel | None = None
     policies: Policies | None = None
     groups: UserGroups | None = None
+    sandbox: str | None = None
+    """Why no sandbox holds, empty when one does; None until that was tried."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
     @property
@@ -182,6 +184,7 @@ class App:
         return {
             "policy": self.policies.problem if self.policies is not None else "",
             "user_groups": self.groups.problem if self.groups is not None else "",
+            "sandbox": f"none, so no code runs: {self.sandbox}" if self.sandbox else "",
         }
 
     def problems(self) -> dict[str, str]:
@@ -192,6 +195,7 @@ class App:
             "slack": self.link.problem if self.link is not None else "",
             "delivery": self.delivery.problem if self.delivery is not None else "not started",
             "deadlines": "" if self.deadlines is not None and self.deadlines.last_sweep else "no sweep yet",
+            "sandbox": "not tried yet" if self.sandbox is None else "",
         }
 
 
@@ -350,8 +354,9 @@ class _Builder:
     ) -> None:
         settings = self.settings
         sandbox = await choose()
-        if sandbox.name == "none":
-            _log.warning("sandbox_unavailable", reason=await sandbox.self_test())
+        app.sandbox = await sandbox.self_test() if sandbox.name == "none" else ""
+        if app.sandbox:
+            _log.warning("sandbox_unavailable", reason=app.sandbox)
         databases = {name: NamedDatabase(name, path) for name, path in settings.databases.items()}
         workspaces, project = settings.data / "workspaces", settings.project.resolve()
 

@@ -39,6 +39,7 @@ def prepare_folders(settings: Settings) -> None:
     """Make the data folder, and see that project and databases are there; raises ConfigurationError."""
     try:
         settings.data.mkdir(parents=True, exist_ok=True)
+        settings.database.touch(mode=0o600)  # what SQLite adds beside it takes over its rights
     except OSError as error:
         raise ConfigurationError(
             f"The data folder {settings.data} cannot be made: {error.strerror}.", fix="Set `data` to another folder."

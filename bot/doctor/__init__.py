@@ -1,0 +1,1 @@
+"""What `secondkey doctor` looks at: the machine, the configuration, the database, the models and Slack."""
