@@ -90,7 +90,7 @@ async def _ask(kind: str, environment: Mapping[str, str]) -> int | frozenset[str
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ASK_S)) as session,
             session.get(url, headers=headers, allow_redirects=False) as answer,
         ):
-            if answer.status != 200:  # noqa: PLR2004  # OK
+            if answer.status != 200:  # noqa: PLR2004  # all is well
                 return answer.status
             return _names(await answer.json(content_type=None))
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
