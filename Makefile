@@ -66,7 +66,7 @@ gallery: .venv/.dev ## draw every card, modal and page into docs/gallery
 
 lock: .venv/.dev ## pin the dependencies of pyproject.toml anew
 	@$(COMPILE) --upgrade pyproject.toml --group build --output-file requirements.lock
-	@$(COMPILE) --upgrade pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@$(COMPILE) --upgrade pyproject.toml --group dev --extra mcp --extra postgres --constraint requirements.lock --output-file requirements-dev.lock
 
 clean: ## remove .venv and caches; the data folder stays
 	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info dist

@@ -177,6 +177,12 @@ class ReasonRequired(DecisionError):
     code = "REASON_REQUIRED"
 
 
+class Redelivered(DecisionError):
+    """This was delivered before, and what it asked for is done already."""
+
+    code = "REDELIVERED"
+
+
 class NotClaimed(DecisionError):
     """Somebody else has this takeover, or nobody has claimed it yet."""
 

@@ -7,6 +7,7 @@ move is possible: a run that waits for people is a row, not a task.
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -37,6 +38,7 @@ from agent.rating import Rater
 from agent.recording import Ended, record
 from agent.recovery import settle
 from agent.runbox import RunBox
+from agent.rush import Rush
 from agent.state import RunState, fold
 from agent.supervisor import (
     AskWorker,
@@ -62,6 +64,8 @@ FAILURES_A_MOVE = 3
 DRIVERS_AT_WORK = 32
 """Drivers that may want the event loop at once; more would keep a click waiting for too long. Those that wait for a
 model or a tool do not count."""
+RUSH_GAP_S = 0.02
+"""While people wait for an answer to a click, a driver is begun at most this often, seconds: their clicks go first."""
 
 _log = structlog.get_logger(__name__)
 
@@ -83,16 +87,18 @@ class _Driver:
 class Runtime:
     """Drives all runs of this process."""
 
-    def __init__(self, equipment: Equipment, model: ChatModel, limits: Limits) -> None:
+    def __init__(self, equipment: Equipment, model: ChatModel, limits: Limits, *, rush: Rush | None = None) -> None:
         self._kit = equipment
         self._limits = limits
+        self._rush = rush or Rush()
+        self._gap: asyncio.TimerHandle | None = None
         self._proposer = Proposer(equipment)
         self._rater = Rater(equipment)
         self._executor = Executor(equipment, self._proposer, self._rater)
         self._planner = Planner(equipment, model, limits, self._proposer, self._rater)
         self._explainer = Explainer(equipment, model, limits)
         self._drivers: dict[str, _Driver] = {}
-        self._queue: dict[str, None] = {}
+        self._queue: OrderedDict[str, None] = OrderedDict()  # a plain one is slow to take the first of many from
         """Runs that were woken and have no driver yet, in their order."""
         self._at_work = 0
         self._timers: set[asyncio.TimerHandle] = set()
@@ -115,6 +121,11 @@ class Runtime:
     def active(self) -> frozenset[str]:
         """Runs that have a driver now, or wait for one."""
         return frozenset(self._drivers) | frozenset(self._queue)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no run has a driver or waits for one."""
+        return not self._drivers and not self._queue
 
     @property
     def at_work(self) -> int:
@@ -154,7 +165,7 @@ class Runtime:
         """Start nothing new, let what runs end for `grace_s` real seconds, then cancel the rest."""
         self._closing = True
         self._queue.clear()
-        for timer in self._timers:
+        for timer in (*self._timers, *([self._gap] if self._gap else [])):
             timer.cancel()
         tasks = {driver.task for driver in self._drivers.values() if driver.task is not None}
         if tasks:
@@ -168,11 +179,18 @@ class Runtime:
     def _admit(self) -> None:
         """Start drivers for those who wait, as long as the event loop can take them."""
         while self._queue and self._at_work < DRIVERS_AT_WORK:
-            run = next(iter(self._queue))
-            del self._queue[run]
+            if self._rush.is_on:
+                if self._gap is not None:
+                    return
+                self._gap = asyncio.get_running_loop().call_later(RUSH_GAP_S, self._gap_over)
+            run, _ = self._queue.popitem(last=False)
             driver = self._drivers[run] = _Driver()
             self._at_work += 1
             driver.task = asyncio.get_running_loop().create_task(self._drive(run, driver), name=f"run {run}")
+
+    def _gap_over(self) -> None:
+        self._gap = None
+        self._admit()
 
     def _count_at_work(self, driver: _Driver, *, at_work: bool) -> None:
         self._at_work += at_work - driver.at_work

@@ -168,6 +168,8 @@ async def _serve(folder: Path, pending: int) -> None:
     assert app is not None  # noqa: S101  # nothing else holds the lease
     assert app.delivery is not None  # noqa: S101  # it has started
     app.delivery.stop()
+    assert app.sessions is not None  # noqa: S101  # as above
+    app.sessions.stop()
     clicks = await _fill(app, pending)
     settle()
     (folder / "clicks.json").write_text(json.dumps({"url": app.url, **clicks}), encoding="utf-8")
@@ -211,7 +213,7 @@ async def _count(app: App, folder: Path) -> dict[str, float]:
     assert runtime is not None  # noqa: S101  # it has started
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(60):
-            while runtime.active:
+            while not runtime.is_idle:
                 await asyncio.sleep(0.05)
     with contextlib.closing(sqlite3.connect(f"file:{app.db.path}?mode=ro", uri=True)) as conn:
         approved = {row[0] for row in conn.execute("SELECT id FROM approvals WHERE state = 'approved'")}

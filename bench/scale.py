@@ -140,7 +140,7 @@ async def _measure(path: Path, wanted: int) -> Figures:
     await engine.deadlines.sweep()
     await idle_of_pending(engine)
     figures["expired_s"] = time.perf_counter() - began
-    while engine.runtime.active:
+    while not engine.runtime.is_idle:
         await asyncio.sleep(0.05)
     figures["all_due_drain_s"] = time.perf_counter() - began
     watching.cancel()

@@ -25,6 +25,7 @@ from agent.resilience import Breakers
 from agent.revising import Reviser
 from agent.runbooks import Runbooks
 from agent.runtime import Runtime
+from agent.rush import Rush
 from agent.sandbox.select import choose
 from agent.secrets import find_secret, redact
 from agent.state import RunState
@@ -108,6 +109,7 @@ class App:
     sandbox: str | None = None
     """Why no sandbox holds, empty when one does; None until that was tried."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
+    rush: Rush = field(default_factory=Rush)
 
     @property
     def url(self) -> str:
@@ -358,12 +360,12 @@ class _Builder:
         if app.sandbox:
             _log.warning("sandbox_unavailable", reason=app.sandbox)
         databases = {name: NamedDatabase(name, path) for name, path in settings.databases.items()}
-        workspaces, project = settings.data / "workspaces", settings.project.resolve()
+        workspaces, project = (settings.data / "workspaces").resolve(), settings.project.resolve()
 
         def context(state: RunState) -> ToolContext:
             return ToolContext(
                 run=state.run,
-                workspace=workspaces.resolve() / state.run,
+                workspace=workspaces / state.run,
                 project=project,
                 sandbox=sandbox,
                 databases=databases,
@@ -402,7 +404,7 @@ class _Builder:
             app.wire = model
             app.tasks.append(asyncio.create_task(_warm_up(model), name="models"))
         limits = Limits(chain=chain, micro_usd=int(settings.budget_usd * 1_000_000))
-        app.runtime = Runtime(equipment, model, limits)
+        app.runtime = Runtime(equipment, model, limits, rush=app.rush)
         app.db.subscribe("run", app.runtime.wake)
         app.db.subscribe("control", app.keeper.look)
         app.keeper.start()
@@ -511,6 +513,7 @@ class _Builder:
             problems=app.problems,
             budget_micro_usd=int(settings.budget_usd * 1_000_000),
             groups_changed=self.groups.changed,
+            rush=app.rush,
         )
         app.services = keep_entries(app.services, poster)
         app.tasks.append(asyncio.create_task(home.keep(app.services), name="homes"))

@@ -143,7 +143,7 @@ def _read(settings: Settings) -> tuple[Approver, ...]:
     if not settings.database.is_file():
         raise ConfigurationError(f"There is no database at {settings.database}.", fix="Start `secondkey serve` once.")
     with closing(read_only(settings.database)) as conn:
-        return standing(conn)
+        return standing(conn.execute)
 
 
 async def _write(settings: Settings, work: Callable[[Tx], T]) -> T:

@@ -33,6 +33,8 @@ class Deadlines:
             timezone="UTC", job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
         self._busy = asyncio.Lock()
+        self._is_stale = False
+        self._armed_for = float("inf")
         self.last_sweep = 0.0
         """Monotonic seconds of the last sweep that ended well; the readiness probe looks at it."""
 
@@ -45,11 +47,24 @@ class Deadlines:
         self.arm()
 
     def arm(self, key: str = "") -> None:
-        """Set the wake-up to the earliest deadline; called whenever deadlines change."""
+        """Have the wake-up set to the earliest deadline, whenever deadlines change; many calls at once cost one."""
         del key
-        earliest = self._earliest()
-        if earliest is None:
+        if not self._is_stale:
+            self._is_stale = True
+            asyncio.get_running_loop().call_soon(self._arm)
+
+    def _arm(self) -> None:
+        self._is_stale = False
+        if self._busy.locked():
+            return  # the sweep arms when it is through
+        try:
+            earliest = self._earliest()
+        except SecondKeyError as error:
+            _log.warning("deadline_not_read", error=str(error))  # the sweep of every second finds what is due
             return
+        if earliest is None or not self._scheduler.running or earliest == self._armed_for:
+            return
+        self._armed_for = earliest
         delay = max(0.0, (earliest - self._clock.now()) / self._clock.rate)
         self._scheduler.add_job(
             self.sweep, "date", id="wake", run_date=self._at(delay + 0.001), replace_existing=True
@@ -70,6 +85,8 @@ class Deadlines:
             except SecondKeyError as error:
                 _log.warning("sweep_failed", error=str(error))
                 return
+            finally:
+                self._armed_for = float("inf")  # its job has run, or what it was armed for is over
         self.arm()
 
     def stop(self) -> None:

@@ -26,7 +26,7 @@ class Roster:
 
     def look(self, db: Database) -> None:
         """Read the registry anew; only in the loop's thread. Raises StorageUnavailable."""
-        self._entries = db.read(standing)
+        self._entries = standing(db.fetch)
 
     def members(self, group: str) -> frozenset[str]:
         """As agent.terms.Directory."""
@@ -84,8 +84,8 @@ class Voters:
 
     async def still_entitled(self, approval: str, voters: Sequence[str]) -> frozenset[str]:
         """Of these principal keys, those who may decide on it now."""
-        view = self.queries.approval_view(approval)
-        if view is None:
+        row = self.queries.approval(approval)
+        if row is None:
             return frozenset()
         self.look()
         await self.entitlement.identity.learn(voters, fresh_s=DECIDING_FRESH_S)
@@ -95,6 +95,6 @@ class Voters:
                 who = Principal.parse(key)
             except ValueError:
                 continue
-            if self.entitlement.may_decide(who, view.approval):
+            if self.entitlement.may_decide(who, row):
                 found.add(key)
         return frozenset(found)

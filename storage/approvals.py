@@ -13,6 +13,7 @@ from agent.errors import (
     NotEntitled,
     OwnRequest,
     ReasonRequired,
+    Redelivered,
     UnknownSubject,
 )
 from agent.events import (
@@ -29,6 +30,7 @@ from agent.ports import Clock, Ids
 from storage.audit import refused
 from storage.database import Database, Tx
 from storage.grants import given
+from storage.inbox import first_time
 from storage.journal import append
 from storage.rows import ApprovalRow, TakeoverRow, find_approval
 from storage.working import is_co_requester
@@ -76,15 +78,19 @@ class ApprovalDecisions:
         via: str = "",
         allow: Terms | None = None,
         reason: str = "",
+        key: str = "",
     ) -> ApprovalRow:
         """Say yes or no. One deny decides; a yes decides at quorum. `via` says where from, for the audit.
 
+        `key` is the delivery's, kept in the same transaction; Redelivered when it came before, and nothing changes.
         `allow` gives a grant with the yes, or nothing is decided: never on one's own request.
         Raises UnknownSubject, AlreadyDecided, NotEntitled, OwnRequest, GrantRefused, ReasonRequired or
         StorageUnavailable.
         """
 
         def write(tx: Tx) -> ApprovalRow | DecisionError:  # noqa: PLR0911  # each refusal is an answer
+            if not first_time(tx, key):
+                return Redelivered()
             row = find_approval(tx.conn, approval)
             if row is None:
                 return _refuse(tx, UnknownSubject(), principal, approval, via)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
-import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from storage.audit import refused
 from storage.database import Tx
@@ -41,10 +41,14 @@ class Approver:
         )
 
 
-def standing(conn: sqlite3.Connection) -> tuple[Approver, ...]:
+Select = Callable[[str, Sequence[object]], Iterable[tuple[Any, ...]]]
+"""One SELECT: `Database.fetch`, or a connection's `execute`."""
+
+
+def standing(select: Select) -> tuple[Approver, ...]:
     """Entries that were not removed, oldest first; those whose time is over are among them."""
     query = f"SELECT {_COLUMNS} FROM approvers WHERE removed_at IS NULL ORDER BY id"  # noqa: S608  a constant
-    return tuple(Approver(*row) for row in conn.execute(query))
+    return tuple(Approver(*row) for row in select(query, ()))
 
 
 def covering(

@@ -11,7 +11,7 @@ from storage.blobs import read_blob
 from storage.database import Database
 from storage.questions import Question, find_question
 from storage.quotas import Quotas, check_quotas
-from storage.rows import ApprovalRow, TakeoverRow, approval_rows, takeover_rows
+from storage.rows import ApprovalRow, TakeoverRow, approval_rows, fetch_approval, takeover_rows
 from storage.views import (
     RUN,
     ApprovalView,
@@ -75,6 +75,10 @@ class Queries:
             "JOIN runs r ON r.id = a.run WHERE a.phase IN ('proposed', 'allowed', 'approved') AND r.status = 'waiting'"
         )
         return self._db.read(lambda conn: tuple(run for (run,) in conn.execute(query)))
+
+    def approval(self, approval: str) -> ApprovalRow | None:
+        """One approval's row."""
+        return fetch_approval(self._db.fetch, approval)
 
     def approval_view(self, approval: str) -> ApprovalView | None:
         """One approval with its action, votes and preview."""

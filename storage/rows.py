@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +129,13 @@ def _takeover(*row: Any) -> TakeoverRow:  # noqa: ANN401  # the columns are the 
 def find_approval(conn: sqlite3.Connection, approval: str) -> ApprovalRow | None:
     """One approval, or None."""
     return next(iter(approval_rows(conn, "WHERE a.id = ?", (approval,))), None)
+
+
+def fetch_approval(
+    fetch: Callable[[str, Sequence[object]], Iterable[Sequence[Any]]], approval: str
+) -> ApprovalRow | None:
+    """The same by one SELECT without a transaction around it: `Database.fetch`."""
+    return next((_approval(*row) for row in fetch(f"{_APPROVAL} WHERE a.id = ?", (approval,))), None)
 
 
 def find_takeover(conn: sqlite3.Connection, takeover: str) -> TakeoverRow | None:

@@ -10,7 +10,7 @@ import structlog
 from slack_bolt.context.ack.async_ack import AsyncAck
 
 from agent.domain import ApprovalState, Principal
-from agent.errors import DecisionError, NotClaimed, UnknownSubject
+from agent.errors import DecisionError, NotClaimed, Redelivered, UnknownSubject
 from bot.blocks import modals
 from bot.blocks.approval import DIGEST_SHOWN
 from bot.blocks.call import title_of
@@ -63,17 +63,24 @@ def listener(services: Services, handler: Handler) -> Callable[..., Awaitable[No
 async def _handle(services: Services, handler: Handler, click: Click) -> None:
     """Whatever goes wrong, the person is told: a click is never silently ignored."""
     try:
-        key = f"click:{click.trigger_id}:{click.action_id}" if click.trigger_id else ""
-        person = await services.identity.person(click.who.user, click.who.team, fresh_s=DECIDING_FRESH_S)
-        if key and await services.inbox.seen(key):
-            return
-        if person.refusal:
-            await replies.audit(services, "not_entitled", click.who, click.subject, click.action_id)
-        await handler(services, click, person.full_member())
+        with services.rush:
+            await _answer(services, handler, click)
+    except Redelivered:
+        return
     except Exception as error:  # noqa: BLE001  # whatever it is, the person is answered
         if not isinstance(error, DecisionError):
             _log.warning("click_failed", action=click.action_id, exc_info=error)
         services.tasks.start(replies.tell(services, click.who, sentence(error, command=services.command)))
+
+
+async def _answer(services: Services, handler: Handler, click: Click) -> None:
+    person = await services.identity.person(click.who.user, click.who.team, fresh_s=DECIDING_FRESH_S)
+    # A vote keeps the click's key in its own transaction.
+    if (handler not in VOTES or person.refusal) and click.key and await services.inbox.seen(click.key):
+        raise Redelivered
+    if person.refusal:
+        await replies.audit(services, "not_entitled", click.who, click.subject, click.action_id)
+    await handler(services, click, person.full_member())
 
 
 def _same_card(click: Click, digest: str) -> None:
@@ -216,3 +223,5 @@ HANDLERS: dict[str, Handler] = {
     "unknown_stop": stop_run,
 }
 """Action id → what it does. Raises what `bot.words.sentence` turns into a private word."""
+VOTES: frozenset[Handler] = frozenset({approve, deny})
+"""Those that keep the click's key themselves."""

@@ -42,6 +42,11 @@ class Click:
     view_id: str = ""
     """The modal in which the button stands; empty for one of a message."""
 
+    @property
+    def key(self) -> str:
+        """What a second delivery of it is known by; empty when the payload holds nothing of the kind."""
+        return f"click:{self.trigger_id}:{self.action_id}" if self.trigger_id else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Submission:

@@ -67,7 +67,7 @@ async def vote_or_ask(
     Whoever may not decide, or comes too late, is told so at the click. Raises as `Decisions.vote`.
     """
     try:
-        return await services.decisions.vote(view.approval.id, principal, vote, via="card")
+        return await services.decisions.vote(view.approval.id, principal, vote, via="card", key=click.key)
     except ReasonRequired:
         otherwise = "The window for your reason could not be opened in time. Please press the button once more."
         form = reason_form(view, vote)

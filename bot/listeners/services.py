@@ -13,6 +13,7 @@ from agent.domain import BUDGET_MICRO_USD, RunStatus
 from agent.errors import SecondKeyError
 from agent.ports import Clock, Ids
 from agent.revising import Reviser
+from agent.rush import Rush
 from bot.anchoring import Anchoring
 from bot.identity import Identity
 from bot.listeners.homes import Homes
@@ -150,6 +151,8 @@ class Services:
     groups_changed: Callable[[], None] = _nothing
     """Told that a Slack user group changed."""
     tasks: Tasks = field(default_factory=Tasks)
+    rush: Rush = field(default_factory=Rush)
+    """Entered while somebody waits for what their click came to; the runtime's own."""
     anchoring: Anchoring | None = None
     """Takes tasks that are asked elsewhere than in a message; None where nothing drives it."""
     homes: Homes = field(default_factory=Homes)
