@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from agent.domain import Effect, Intent
-from agent.facts.path import path_flags
-
-UNKNOWN: Final = "?"
-"""What stands for a word that is computed."""
-_ROOT = "/workspace"
+from agent.facts.gathered import UNKNOWN, Gathered, has_option, plain
+from agent.facts.git import read_git
 
 READS: Final = frozenset(
     """ls cat head tail grep egrep fgrep rg wc sort uniq cut tr echo printf pwd date whoami id uname which type file
@@ -49,14 +44,6 @@ _TESTS: Final = frozenset(
     {"test", "check", "build", "vet", "fmt", "clippy", "lint", "list", "ls", "outdated", "show", "freeze", "version",
      "tree", "doc", "env", "info", "view", "audit", "why", "search", "metadata", "help", "--version", "-v", "-V"}
 )  # fmt: skip
-_GIT_READS: Final = frozenset(
-    """status log diff show blame branch ls-files ls-tree grep rev-parse describe shortlog cat-file config remote tag
-    stash reflog rev-list name-rev merge-base worktree bisect help version whatchanged count-objects fsck check-ignore
-    for-each-ref show-ref var archive""".split()  # noqa: SIM905  as above
-)
-_GIT_NETWORK: Final = frozenset(
-    {"push", "pull", "fetch", "clone", "ls-remote", "submodule", "send-email", "svn", "lfs"}
-)
 _LOST: Final = re.compile(
     r"\b(?:delete|destroy|remove|rm|rmi|rb|purge|prune|drop|dropdatabase|flushall|flushdb|terminate\S*|uninstall|"
     r"unpublish|del|down|kill|stop|drain|rollback|mv|deregister\S*|reset|wipe|erase|nuke|--delete\S*|--prune|"
@@ -85,54 +72,6 @@ SWAYS: Final = re.compile(
     r"|PYTEST_\w+|MAKEFLAGS|SHELL|HOME)$"
 )
 """Variables that change what other commands do."""
-
-
-@dataclass(slots=True)
-class Gathered:
-    """What was gathered over all commands of a text."""
-
-    cwd: str = ""
-    effects: dict[Intent, None] = field(default_factory=dict[Intent, None])
-    verbs: dict[str, None] = field(default_factory=dict[str, None])
-    flags: dict[str, None] = field(default_factory=dict[str, None])
-    why: dict[str, None] = field(default_factory=dict[str, None])
-    hosts: dict[str, None] = field(default_factory=dict[str, None])
-
-    def place(self, path: str) -> str:
-        """The canonical target of a path as the shell would find it: `workspace:a/b`, `host:/etc/x`, or with `?`."""
-        if UNKNOWN in (path, self.cwd):
-            return f"workspace:{UNKNOWN}"
-        if path.startswith("~"):
-            return f"host:{path}"
-        full = posixpath.normpath(posixpath.join(_ROOT, self.cwd, path))
-        if full == _ROOT or full.startswith(f"{_ROOT}/"):
-            return f"workspace:{full[len(_ROOT) + 1 :]}"
-        return f"host:{full}"
-
-    def touches(self, effect: Effect, path: str) -> None:
-        """One effect on one path."""
-        if path in {"/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty", "-"} or path.startswith("/dev/fd/"):
-            return
-        if path.startswith(("/dev/tcp/", "/dev/udp/")):
-            self.flags["network"] = None
-            return
-        target = self.place(path)
-        if UNKNOWN in target:
-            self.why["It computes the name of what it changes."] = None
-        if target.startswith("host:") and not target.startswith("host:/tmp/"):
-            self.flags["outside"] = None
-        self.effects[Intent(effect=effect, target=target)] = None
-        if effect is Effect.DELETE:
-            self.flags["destructive"] = None
-        self.looks_at(path)
-
-    def looks_at(self, path: str) -> None:
-        """Note down a path that is only read."""
-        plain_path = path.strip("/").lstrip("~").lstrip("/")
-        for flag in path_flags(plain_path, f"{plain_path}/x"):  # a folder stands for what is in it
-            self.flags[flag] = None
-        if re.match(r"^/(?:etc/(?:shadow|sudoers|gshadow)|proc/(?:\d+|self)/environ|root(?:/|$))", path):
-            self.flags["touches_credentials"] = None
 
 
 def read_command(name: str, args: Sequence[str], seen: Gathered) -> None:
@@ -166,31 +105,6 @@ def read_command(name: str, args: Sequence[str], seen: Gathered) -> None:
 def is_known(name: str) -> bool:
     """Whether something is known of a command of this name."""
     return name in _SPECIAL or name in _DESTRUCTIVE or name in NETWORK or name in _MANAGERS or name in READS
-
-
-def plain(args: Sequence[str]) -> list[str]:
-    """The arguments that are no options."""
-    found: list[str] = []
-    rest = False
-    for word in args:
-        if word == "--":
-            rest = True
-        elif rest or not word.startswith("-") or word == "-":
-            found.append(word)
-    return found
-
-
-def has_option(args: Sequence[str], short: str, *long: str) -> bool:
-    """Whether a short letter (also among others, as in `-rf`) or one of the long options is there."""
-    for word in args:
-        if word == "--":
-            return False
-        if word.startswith("--"):
-            if word.partition("=")[0] in long:
-                return True
-        elif word.startswith("-") and any(letter in word[1:] for letter in short):
-            return True
-    return False
 
 
 def _destroy(name: str, args: Sequence[str], seen: Gathered) -> None:
@@ -269,79 +183,6 @@ def _awk(name: str, args: Sequence[str], seen: Gathered) -> None:
     text = " ".join(args)
     if UNKNOWN in args or re.search(r"system\s*\(|[|>]\s*\"|getline|-f\b|-i\b|@load", text):
         seen.why["Its program can run commands or write files."] = None
-
-
-def _git(name: str, args: Sequence[str], seen: Gathered) -> None:
-    del name
-    verb, rest = _git_verb(args, seen)
-    seen.verbs[f"git {verb}"] = None
-    if verb in _GIT_NETWORK:
-        seen.flags["network"] = None
-    changes = has_option(rest, "e", "--add", "--unset", "--edit", "--replace-all") or len(plain(rest)) > 1
-    if verb == UNKNOWN:
-        seen.why["It computes what git is to do."] = None
-    elif verb == "push":
-        seen.effects[Intent(effect=Effect.SEND, target=f"git:{(plain(rest) or ['origin'])[0]}")] = None
-        forced = has_option(rest, "fd", "--force", "--force-with-lease", "--delete", "--mirror", "--prune")
-        if forced or any(word.startswith((":", "+")) for word in plain(rest)):
-            seen.flags["destructive"] = None
-    elif (verb == "config" and changes) or verb in {"difftool", "mergetool"} or {"run", "foreach"} & set(rest[:1]):
-        seen.why["It makes git run commands, or changes its configuration, which can."] = None
-    elif _git_destroys(verb, rest):
-        _git_loses(verb, rest, seen)
-    elif verb not in _GIT_READS:
-        seen.effects[Intent(effect=Effect.MODIFY, target="workspace:.git")] = None
-
-
-def _git_verb(args: Sequence[str], seen: Gathered) -> tuple[str, list[str]]:
-    """What git is to do, and with what, behind the options before it."""
-    words, skip = list[str](), False
-    for word in args:
-        if skip:
-            skip = False
-        elif not words and word in {"-C", "-c", "--git-dir", "--work-tree"}:
-            skip = True
-            if word == "-c":
-                seen.why["It sets git's configuration, which can run commands."] = None
-        elif words or not word.startswith("-"):
-            words.append(word)
-    return (words[0], words[1:]) if words else ("help", [])
-
-
-def _git_loses(verb: str, rest: Sequence[str], seen: Gathered) -> None:
-    seen.flags["destructive"] = None
-    paths = plain(rest)
-    lost = paths if verb in {"rm", "restore", "clean", "mv"} else rest[rest.index("--") + 1 :] if "--" in rest else []
-    for path in lost:
-        seen.touches(Effect.DELETE, path)
-    if not paths or verb in {"reset", "stash", "clean"}:
-        seen.effects[Intent(effect=Effect.DELETE, target="workspace:")] = None
-
-
-def _git_destroys(verb: str, rest: Sequence[str]) -> bool:  # noqa: PLR0911  one line a verb reads best
-    match verb:
-        case "rm" | "clean" | "filter-branch" | "filter-repo" | "restore" | "mv" | "prune" | "replace":
-            return not (verb == "clean" and has_option(rest, "n", "--dry-run"))
-        case "reset":
-            return has_option(rest, "", "--hard", "--merge", "--keep")
-        case "checkout" | "switch":
-            return "--" in rest or "." in rest or has_option(rest, "fB", "--force", "--discard-changes")
-        case "branch" | "tag":
-            return has_option(rest, "dD", "--delete")
-        case "stash":
-            return bool({"drop", "clear", "pop"} & set(rest))
-        case "reflog":
-            return bool({"expire", "delete"} & set(rest))
-        case "gc":
-            return any(word.startswith("--prune") for word in rest)
-        case "update-ref" | "symbolic-ref":
-            return has_option(rest, "d", "--delete")
-        case "worktree" | "remote":
-            return bool({"remove", "rm", "prune"} & set(rest))
-        case "rebase" | "commit" | "merge" | "cherry-pick":
-            return "--amend" in rest or verb == "rebase"
-        case _:
-            return False
 
 
 def _speak(name: str, args: Sequence[str], seen: Gathered) -> None:
@@ -443,7 +284,7 @@ _SPECIAL: Final = {
     "rename": _move,
     "dd": _dd,
     "sed": _sed,
-    "git": _git,
+    "git": read_git,
     "rsync": _sync,
     "patch": _patch,
 }
