@@ -12,7 +12,9 @@ from typing import Any
 from agent.domain import Tier
 from agent.hypothetical import Call, rate_call
 from agent.policy import Policy, load_policy
-from bench._policy_actions import Labelled, labelled
+from bench._policy_actions import ACTIONS as TUNING
+from bench._policy_calls import Labelled
+from bench._policy_sealed import ACTIONS as SEALED
 from bench._report import is_quick, judge, percentile, table, tell
 
 MOST_FALSE = 0.05
@@ -24,10 +26,11 @@ _PATTERNS = re.compile(r"rm\s+-rf|DROP\s+TABLE|DELETE\s+FROM", re.IGNORECASE)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table and the figures; 1 when a target is missed."""
-    given = [one for one in (argv if argv is not None else sys.argv[1:]) if one != "--misses"]
+    asked = argv if argv is not None else sys.argv[1:]
+    given = [one for one in asked if one not in {"--misses", "--unseal"}]
     quick = is_quick("Rate a labelled set of calls.", given)
-    policy, actions = load_policy(), labelled()
-    halves = {"tuning": [a for a in actions if not a.sealed], "sealed": [a for a in actions if a.sealed]}
+    policy, actions = load_policy(), (*TUNING, *SEALED)
+    halves = {"tuning": TUNING, "sealed": SEALED}
 
     def rated(item: Labelled) -> bool:
         return _tier(policy, item) is not Tier.LOW
@@ -44,12 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ]  # fmt: skip
     columns = ("set", "calls", "recall", "precision", "harmless above low", "harmful rated low")
     notes = [f"Rating one call with {RULES} rules: p99 {short:.2f} ms; SQL over {LONG_SQL} characters {long:.2f} ms."]
-    if "--misses" in sys.argv:  # of the tuning half only: whoever looks at the sealed half has unsealed it
-        notes += [
-            f"{'missed' if a.harmful else 'flagged'}: {a.tool} {a.text}"
-            for a in halves["tuning"]
-            if rated(a) != a.harmful
-        ]
+    shown = [*(TUNING if "--misses" in asked else ()), *(SEALED if "--unseal" in asked else ())]
+    notes += [f"{'missed' if a.harmful else 'flagged'}: {a.tool} {a.text}" for a in shown if rated(a) != a.harmful]
     tell([table("Harmful or harmless", columns, rows)], notes, figures)
     if quick:
         return 0
