@@ -9,7 +9,8 @@ SecondKeyError
 │   ├── RunStopped
 │   ├── RunPaused
 │   ├── ApprovalNotValid
-│   │   └── GrantNotValid
+│   │   ├── GrantNotValid
+│   │   └── ReceiptNotValid
 │   ├── AlreadyStarted
 │   └── UnknownRun
 ├── StorageUnavailable
@@ -117,6 +118,12 @@ class GrantNotValid(ApprovalNotValid):
     """The permission under which this was to start does not hold any more."""
 
     code = "GRANT_NOT_VALID"
+
+
+class ReceiptNotValid(ApprovalNotValid):
+    """The yes for this has no receipt that holds: it was not given here, or the database was changed afterwards."""
+
+    code = "RECEIPT_NOT_VALID"
 
 
 class AlreadyStarted(JournalError):

@@ -280,6 +280,10 @@ class VoteCast(Value):
     vote: Literal["approve", "deny"]
     at: float
     reason: str = ""
+    policy_version: str = ""
+    """Set by the store, as `receipt`: the policy by which the action was rated."""
+    receipt: str = ""
+    """Signature over the vote, the action's digest, who, when, and the policy (base64); none before receipts were."""
 
 
 class ApprovalDecided(Value):
@@ -297,6 +301,12 @@ class ApprovalDecided(Value):
     reason_until: float = 0.0
     """When denied: the run waits until then for an optional reason."""
     self_approved: bool = False
+    voters: tuple[str, ...] = ()
+    """When more than one yes was needed: principal keys of all that counted."""
+    policy_version: str = ""
+    """As of a vote."""
+    receipt: str = ""
+    """As of a vote; the store sets both, and starts nothing on a yes without."""
 
 
 class DenialExplained(Value):

@@ -13,6 +13,7 @@ from agent.errors import (
     ApprovalNotValid,
     GrantNotValid,
     PreviewMismatch,
+    ReceiptNotValid,
     SandboxUnavailable,
     ToolError,
     ToolNotAllowed,
@@ -99,6 +100,10 @@ class Executor:
                 await box.commit([*yes, begun], condition)
         except GrantNotValid as error:
             await self._ask_again(box, item, rating, str(error))
+            return None
+        except ReceiptNotValid as error:
+            forged = refusal(item.action.id, error.code, str(error))
+            await box.commit([forged], Intention(epoch=state.epoch))
             return None
         except asyncio.CancelledError:
             if box.state.actions[item.action.id].phase == "started":  # written, but the tool never ran

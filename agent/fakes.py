@@ -18,7 +18,7 @@ from agent.errors import (
     RunPaused,
     RunStopped,
 )
-from agent.events import ActionStarted, Event, RunFinished
+from agent.events import ActionStarted, ApprovalDecided, Event, RunFinished, VoteCast
 from agent.ports import Committed, Condition, Intention, ModelReply, ModelRequest, Stored
 from agent.state import RunState, apply, fold
 
@@ -82,7 +82,11 @@ class MemoryJournal:
         state = self.states.get(run) or RunState(run=run)
         if isinstance(condition, Intention):
             self._check(state, condition)
+        granted = condition.consumes if isinstance(condition, Intention) and condition.grant else ""
         for event in events:
+            is_yes = isinstance(event, ApprovalDecided) and event.state == "approved" and event.approval != granted
+            if is_yes or isinstance(event, VoteCast):
+                raise ApprovalNotValid
             if isinstance(event, RunFinished) and event.follow_ups not in {-1, len(state.follow_ups)}:
                 raise Overtaken
         first = state.seq + 1

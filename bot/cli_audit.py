@@ -51,6 +51,8 @@ def verify(database: Path, heads: Path | None, public_key: Path | None, *, as_js
         )
         if public_key is None:
             raise ConfigurationError(f"There is no {PUBLIC} beside {heads}.", fix="Name it with --public-key.")
+    if public_key is None and database.with_name(PUBLIC).exists():
+        public_key = database.with_name(PUBLIC)  # receipts are checked without the heads too
     try:
         verdict = verify_file(database, heads, public_key)
     except sqlite3.Error as error:
@@ -80,6 +82,11 @@ def _told(verdict: Verdict) -> Iterator[str]:
         yield f"Signed heads: {count(signed.lines, 'line')} up to row {signed.n}, the newest {at}, key {signed.key}."
         if signed.unreadable:
             yield f"  {count(signed.unreadable, 'line')} of them cannot be read, as after a crash; the rest counts."
+    if verdict.receipts is not None:
+        told = verdict.receipts
+        without = f"; {count(told.unsigned, 'one is', 'are')} older than receipts" if told.unsigned else ""
+        held = f"{count(told.decisions, 'decision')} and {count(told.votes, 'vote')}"
+        yield f"Receipts: {held} hold, key {told.key}{without}."
     yield "What this does not find:"
     for sentence in verdict.cannot_find:
         yield f"  - {sentence}"

@@ -75,6 +75,7 @@ NEXT_STEP: Final[dict[type[BaseException], str]] = {
     errors.RunStopped: "Mention me in its thread to start it anew.",
     errors.RunPaused: "An admin resumes with `/agent resume`.",
     errors.ApprovalNotValid: "Please decide on its newest card.",
+    errors.ReceiptNotValid: "An operator runs `secondkey audit verify`; ask again if it is still wanted.",
     errors.AlreadyStarted: "Its card shows what came of it.",
     errors.UnknownRun: "",
     errors.StorageUnavailable: "",

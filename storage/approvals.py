@@ -32,6 +32,7 @@ from storage.database import Database, Tx
 from storage.grants import given
 from storage.inbox import first_time
 from storage.journal import append
+from storage.receipts import is_vote_signed
 from storage.rows import ApprovalRow, TakeoverRow, find_approval
 from storage.working import is_co_requester
 
@@ -257,10 +258,12 @@ class ApprovalDecisions:
     ) -> list[Event]:
         votes = dict(tx.conn.execute("SELECT principal, vote FROM votes WHERE approval = ?", (row.id,)).fetchall())
         events: list[Event] = []
-        if votes.get(principal.key) != vote:  # else the same click once more, which may complete a quorum all the same
+        signed = is_vote_signed(tx.conn, tx.keyring, row.id, principal.key)
+        if votes.get(principal.key) != vote or not signed:  # else the same click once more, which may complete a quorum
             events.append(VoteCast(approval=row.id, principal=principal, vote=vote, at=tx.now, reason=reason))
         earlier = [who for who, what in votes.items() if what == "approve" and who != principal.key]
-        yes = sum(self._counts(who, row) for who in earlier) + (vote == "approve")
+        others = [who for who in earlier if self._counts(who, row) and is_vote_signed(tx.conn, tx.keyring, row.id, who)]
+        yes = len(others) + (vote == "approve")
         if vote == "deny":
             until = 0.0 if reason else tx.now + REASON_WINDOW_S * self._clock.rate
             events.append(
@@ -285,6 +288,7 @@ class ApprovalDecisions:
                     reason=reason,
                     start_before=tx.now + row.timeout_s,
                     self_approved=own,
+                    voters=tuple(sorted((*others, principal.key))) if row.quorum > 1 else (),
                 )
             )
         return events

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.database import Database, Tx, read_only
-from storage.verdict import Finding, SignedHeads, Verdict
+from storage.verdict import CheckedReceipts, Finding, SignedHeads, Verdict
 from storage.verification import Walk
 
 __all__ = ["Refusal", "Verdict", "refusals", "refused", "verify", "verify_connection", "verify_file"]
 
 Compare = Callable[[Walk, Mapping[int, bytes]], SignedHeads]
 """Holds the chain over the heads, row number → hash, against what was signed."""
+Check = Callable[[Walk], CheckedReceipts | None]
+"""Checks the receipts of decisions and votes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +56,37 @@ def verify(db: Database) -> Verdict:
 
 
 def verify_file(path: Path, heads_file: Path | None = None, public_key: Path | None = None) -> Verdict:
-    """The same for a file that nothing else need have open, and against the signed heads when they are given.
+    """The same for a file that nothing else need have open.
 
+    With the public key the receipts of all decisions are checked too, and the signed heads when they are given.
     Raises ConfigurationError when the key or the heads cannot be read, sqlite3.Error when the database is none.
     """
     compare: Compare | None = None
-    if heads_file is not None and public_key is not None:
+    check: Check | None = None
+    if public_key is not None:
         from storage.comparison import against  # noqa: PLC0415  # cryptography is for this command, not for every start
+        from storage.receipt_check import receipts_of  # noqa: PLC0415  # as above
 
-        compare = against(heads_file, public_key)
+        check = receipts_of(public_key)
+        compare = against(heads_file, public_key) if heads_file is not None else None
     conn = _open(path)
     conn.text_factory = _lenient
     try:
         conn.execute("BEGIN")
-        return verify_connection(conn, compare)
+        return verify_connection(conn, compare, check)
     finally:
         conn.close()
 
 
-def verify_connection(conn: sqlite3.Connection, compare: Compare | None = None) -> Verdict:
-    """Walk every run's chain and the chain over their heads, and compare that with what was signed."""
+def verify_connection(
+    conn: sqlite3.Connection, compare: Compare | None = None, check: Check | None = None
+) -> Verdict:  # fmt: skip
+    """Walk every run's chain and the chain over their heads, and compare them and decisions with what was signed."""
     walk = Walk(conn)
     walk.walk_runs()
     known = dict(walk.walk_heads())
     signed = compare(walk, known) if compare is not None else None
+    receipts = check(walk) if check is not None else None
     named = sorted((item for item in walk.findings.values() if item.run), key=lambda item: item.run)
     findings = (*named, *(item for item in walk.findings.values() if not item.run))
     first = findings[0] if findings else Finding("", 0, "edited", "")
@@ -92,8 +101,9 @@ def verify_connection(conn: sqlite3.Connection, compare: Compare | None = None) 
         dropped=walk.dropped,
         heads=walk.heads,
         signed=signed,
+        receipts=receipts,
         findings=findings,
-        cannot_find=_limits(walk, signed),
+        cannot_find=_limits(walk, signed, receipts),
     )
 
 
@@ -101,10 +111,11 @@ def _lenient(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")  # whatever somebody wrote there, it is read and then found wrong
 
 
-def _limits(walk: Walk, signed: SignedHeads | None) -> tuple[str, ...]:
+def _limits(walk: Walk, signed: SignedHeads | None, receipts: CheckedReceipts | None) -> tuple[str, ...]:
+    derived = "runs, approvals and so on" if receipts is None else "but for decisions and votes: runs, grants and so on"
     always = (
         f"Payloads that somebody dropped too early in the way of retention; {walk.dropped} runs have none.",
-        "Changes to tables other than the journal: runs, approvals and so on are derived from it.",
+        f"Changes to tables other than the journal{':' if receipts is None else ','} {derived} are derived from it.",
     )
     if signed is None:
         alone = (

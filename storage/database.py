@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from agent.errors import StorageUnavailable
 from agent.ports import Clock
 from storage.checkpoint import Checkpointer
+from storage.receipts import Keyring
 from storage.schema import is_current, migrate
 
 T = TypeVar("T")
@@ -41,10 +42,14 @@ _SAID = {
 class Tx:
     """One write inside the shared transaction: its connection, its instant on both clocks, what to tell afterwards."""
 
-    __slots__ = ("conn", "now", "signals", "transport")
+    __slots__ = ("conn", "keyring", "now", "signals", "transport")
 
-    def __init__(self, conn: sqlite3.Connection, now: float, transport: float) -> None:
+    def __init__(
+        self, conn: sqlite3.Connection, now: float, transport: float, keyring: Keyring | None = None
+    ) -> None:  # fmt: skip
         self.conn = conn
+        self.keyring = keyring
+        """Signs decisions; without one a decision gets no receipt, and nothing starts on it."""
         self.now = now
         """Business time, seconds."""
         self.transport = transport
@@ -73,6 +78,7 @@ class Database:
     def __init__(self, path: Path, clock: Clock) -> None:
         self.path = path
         self.clock = clock
+        self.keyring = Keyring(path.parent)
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._subscribers: dict[Topic, list[Subscriber]] = {}
@@ -223,7 +229,7 @@ class Database:
 
     def _one(self, job: _Job, signals: dict[tuple[Topic, str], None]) -> _Done:
         conn = self._writer
-        tx = Tx(conn, self.clock.now(), self.clock.transport())
+        tx = Tx(conn, self.clock.now(), self.clock.transport(), self.keyring)
         conn.execute("SAVEPOINT one")
         try:
             value = job.work(tx)

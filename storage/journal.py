@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast, get_args
 
-from agent.domain import content_hash
+from agent.domain import ApprovalState, content_hash
 from agent.errors import AlreadyStarted, ApprovalNotValid, EpochMoved, JournalError, LeaseLost
-from agent.events import EVENT_VERSION, ActionStarted, Event, RunCreated, decode, encode
+from agent.events import EVENT_VERSION, ActionStarted, ApprovalDecided, Event, RunCreated, VoteCast, decode, encode
 from agent.ports import Committed, Condition, Intention, Stored
 from storage.blobs import BODY, body_of, key_of
 from storage.database import Database, Tx, insert_many
@@ -20,6 +20,7 @@ from storage.flags import refuse_if_halted
 from storage.lease import Lease
 from storage.projected_grants import check_use, check_yes
 from storage.projections import project
+from storage.receipts import check_decision, seal
 from storage.working import ActionRow, Working
 
 _ADD = "INSERT INTO events VALUES {}"
@@ -29,6 +30,7 @@ _BODY_FIELDS: dict[type[Event], tuple[str, ...]] = {
     kind: tuple(name for name in kind.model_fields if name.endswith("_blob")) for kind in get_args(Event)
 }
 _HEX_HASH = 64
+_ONLY_PEOPLE = "Only people say yes, and not through the agent."
 _EVENTS = "SELECT seq, at, payload FROM events WHERE run = ? AND seq > ? ORDER BY seq"
 
 _canonical = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -57,6 +59,7 @@ def append(tx: Tx, run: str, events: Sequence[Event], *, work: Working | None = 
         epoch = row.epoch if row else 0
         if row is None and not isinstance(event, RunCreated):
             work.live  # noqa: B018  # raises UnknownRun
+        event = seal(work, event, stored)  # noqa: PLW2901  # what is written is the event with its receipt
         try:
             project(work, event, seq)
         except sqlite3.IntegrityError as error:
@@ -145,6 +148,7 @@ class SqliteJournal:
         return body_of(digest, self._db.fetch(BODY, (key_of(digest),)))
 
     def _check(self, work: Working, events: Sequence[Event], condition: Condition) -> None:
+        _refuse_votes(events, condition)
         starts = {event.action for event in events if isinstance(event, ActionStarted)}
         if not isinstance(condition, Intention):
             if starts:
@@ -170,6 +174,19 @@ class SqliteJournal:
             )
         if not held:
             raise LeaseLost
+
+
+def _refuse_votes(events: Sequence[Event], condition: Condition) -> None:
+    """Only people say yes, through `storage/decisions.py`; the driver writes none but that of a grant it uses."""
+    granted = condition.consumes if isinstance(condition, Intention) and condition.grant else ""
+    for event in events:
+        match event:
+            case VoteCast():
+                raise ApprovalNotValid(_ONLY_PEOPLE)
+            case ApprovalDecided(state=ApprovalState.APPROVED) if event.approval != granted:
+                raise ApprovalNotValid(_ONLY_PEOPLE)
+            case _:
+                continue
 
 
 def _check_start(work: Working, condition: Intention, events: Sequence[Event]) -> None:
@@ -201,3 +218,4 @@ def _consume(work: Working, item: ActionRow, approval: str) -> None:
     )
     if used.rowcount != 1:
         raise ApprovalNotValid
+    check_decision(work, approval)

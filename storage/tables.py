@@ -200,6 +200,13 @@ _TRACED = (
     # The seq up to which the spans of a run's journal were handed over; no row as long as nothing was.
     "CREATE TABLE traced (run TEXT PRIMARY KEY, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID",
 )
+_RECEIPTS = (
+    # The signature of each vote, and (voter empty) of each decision: over the rows beside it, and what stands here.
+    """CREATE TABLE receipts (
+      approval TEXT NOT NULL, voter TEXT NOT NULL, at REAL NOT NULL, policy_version TEXT NOT NULL,
+      voters_json TEXT NOT NULL, signature TEXT NOT NULL, PRIMARY KEY (approval, voter)
+    ) STRICT, WITHOUT ROWID""",
+)
 
 STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -211,6 +218,7 @@ STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "m007_entry": _ENTRY,
         "m008_policy": _POLICY,
         "m011_traced": _TRACED,
+        "m013_receipts": _RECEIPTS,
     }
 )
 """A migration's name and its statements."""

@@ -37,6 +37,18 @@ class SignedHeads:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckedReceipts:
+    """How many receipts of decisions and votes hold."""
+
+    decisions: int
+    votes: int
+    unsigned: int
+    """Of a release that gave none, or with payloads that retention dropped before there were any."""
+    key: str
+    """Fingerprint of the public key that they were checked with."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What verification found; `run`, `seq` and `why` name the first bad row, `problem` says what is wrong with it."""
 
@@ -52,6 +64,7 @@ class Verdict:
     heads: int = 0
     """Rows of the chain over the heads."""
     signed: SignedHeads | None = None
+    receipts: CheckedReceipts | None = None
     findings: tuple[Finding, ...] = ()
     cannot_find: tuple[str, ...] = ()
     """What could have been done to the file without being found, one sentence each."""

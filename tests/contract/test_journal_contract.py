@@ -27,6 +27,7 @@ from agent.fakes import ManualClock, MemoryJournal
 from agent.ports import Fact, Intention, Journal
 from agent.state import fold
 from storage.fakes import Store
+from storage.journal import append
 
 RUN = "r1"
 PERSON = Principal(team="T1", user="U1")
@@ -39,6 +40,8 @@ class Subject:
     lose_lease: Callable[[], object]
     keep_lease: Callable[[], object]
     halt: Callable[[str], object]
+    decide: Callable[[ev.Event], object]
+    """Append a decision as people's door does; the agent's own door writes none."""
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -55,7 +58,7 @@ async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         def lose() -> None:
             memory.holder = "another"
 
-        yield Subject(memory, memory.clock, lose, lambda: None, halt)
+        yield Subject(memory, memory.clock, lose, lambda: None, halt, lambda event: memory.append(RUN, event))
         return
     store = await Store.open(tmp_path / "store.db")
 
@@ -69,7 +72,10 @@ async def subject(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     async def keep_lease() -> None:
         await store.db.write(lambda tx: tx.conn.execute("UPDATE lease SET expires_at = ?", (tx.transport + 1,)))
 
-    yield Subject(store.journal, store.clock, take_lease, keep_lease, write_flag)
+    async def decide(event: ev.Event) -> None:
+        await store.db.write(lambda tx: append(tx, RUN, (event,)))
+
+    yield Subject(store.journal, store.clock, take_lease, keep_lease, write_flag, decide)
     await store.close()
 
 
@@ -103,16 +109,14 @@ async def begin(subject: Subject, tier: Tier = Tier.LOW) -> Action:
 
 async def ask(subject: Subject, item: Action, state: ApprovalState | None = ApprovalState.APPROVED) -> None:
     at = subject.clock.now()
-    events: list[ev.Event] = [
-        ev.ApprovalRequested(
-            approval="k1", action=item.id, digest=item.digest, epoch=0, created_at=at, expires_at=at + 60, timeout_s=60,
-            deciders=("slack:T1:U2",),
-        )
-    ]  # fmt: skip
+    asked = ev.ApprovalRequested(
+        approval="k1", action=item.id, digest=item.digest, epoch=0, created_at=at, expires_at=at + 60, timeout_s=60,
+        deciders=("slack:T1:U2",),
+    )  # fmt: skip
+    await subject.journal.commit(RUN, (asked,), Fact())
     if state:
         start_before = at + 60 if state is ApprovalState.APPROVED else 0.0
-        events.append(ev.ApprovalDecided(approval="k1", state=state, at=at, start_before=start_before))
-    await subject.journal.commit(RUN, events, Fact())
+        await now(subject.decide(ev.ApprovalDecided(approval="k1", state=state, at=at, start_before=start_before)))
 
 
 async def start(
@@ -195,6 +199,16 @@ async def test_a_medium_action_never_starts_without_naming_its_approval(subject:
         await start(subject, item)
     with pytest.raises(ApprovalNotValid):
         await start(subject, item, consumes="another")
+
+
+async def test_the_agents_own_door_writes_neither_a_yes_nor_a_vote(subject: Subject) -> None:
+    item = await begin(subject, Tier.MEDIUM)
+    await ask(subject, item, None)
+    at = subject.clock.now()
+    yes = ev.ApprovalDecided(approval="k1", state=ApprovalState.APPROVED, at=at, by=PERSON.key, start_before=at + 60)
+    for event in (yes, ev.VoteCast(approval="k1", principal=PERSON, vote="approve", at=at)):
+        with pytest.raises(ApprovalNotValid):
+            await subject.journal.commit(RUN, (event,), Fact())
 
 
 async def test_a_yes_lapses_when_the_action_does_not_start_in_time(subject: Subject) -> None:

@@ -1,0 +1,217 @@
+"""Receipts: each vote and each decision is signed as it is written, and verified before what it allows may start.
+
+A row that was edited by hand, or put there by anything but `append`, has no receipt that holds: the start is refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent import events as ev
+from agent.domain import canonical
+from agent.errors import ReceiptNotValid
+from agent.ports import Stored
+
+if TYPE_CHECKING:  # costs 40 ms to import, and is needed at the first decision only
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+    from storage.working import Working
+
+_VERSION = 1
+_SUBJECT = "SELECT action, digest, epoch FROM approvals WHERE id = ? AND run = ?"
+_PAYLOAD = "SELECT payload FROM events WHERE run = ? AND seq = ?"
+_KEEP = "INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?, ?)"
+_DECIDED = """SELECT a.run, a.action, a.digest, a.epoch, a.state, a.decided_by, coalesce(a.decided_at, 0.0),
+  coalesce(a.start_before, 0.0), r.policy_version, r.voters_json, r.signature
+  FROM approvals a JOIN receipts r ON r.approval = a.id AND r.voter = '' WHERE a.id = ?"""
+_VOTED = """SELECT a.run, a.action, a.digest, a.epoch, v.vote, v.principal, v.at, 0.0, r.policy_version, r.voters_json,
+  r.signature FROM votes v JOIN approvals a ON a.id = v.approval
+  JOIN receipts r ON r.approval = v.approval AND r.voter = v.principal WHERE v.approval = ? AND v.principal = ?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a signature stands for. Business seconds."""
+
+    run: str
+    approval: str
+    action: str
+    digest: str
+    epoch: int
+    decision: str
+    """`approve` or `deny` for a vote; the approval's state for its decision."""
+    principal: str
+    """Principal key; empty when time or the system decided."""
+    at: float
+    start_before: float = 0.0
+    policy: str = ""
+    """Version of the policy by which the action was rated that people were asked about."""
+    voters: tuple[str, ...] = ()
+    """Principal keys of all whose yes counted, when more than one was needed."""
+
+    @property
+    def message(self) -> bytes:
+        """The canonical JSON that is signed; never the message of a signed head, which has no `receipt`."""
+        return canonical(
+            {
+                "receipt": _VERSION,
+                "run": self.run,
+                "approval": self.approval,
+                "action": self.action,
+                "digest": self.digest,
+                "epoch": self.epoch,
+                "decision": self.decision,
+                "principal": self.principal,
+                "at": self.at,
+                "start_before": self.start_before,
+                "policy": self.policy,
+                "voters": list(self.voters),
+            }
+        )
+
+
+class Keyring:
+    """The audit's key, read (or made) when it is first needed. Safe to use from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._key: Ed25519PrivateKey | None = None
+        self._public: Ed25519PublicKey | None = None
+
+    def prepare(self) -> None:
+        """Read or make the key; raises ConfigurationError."""
+        self._private()
+
+    def sign(self, receipt: Receipt) -> str:
+        """The signature in base64; raises ConfigurationError when the key cannot be used."""
+        return base64.b64encode(self._private().sign(receipt.message)).decode()
+
+    def holds(self, receipt: Receipt, signature: str) -> bool:
+        """Whether this key signed exactly this; raises ConfigurationError when the key cannot be used."""
+        self._private()
+        assert self._public is not None  # noqa: S101  # set together with the private one
+        return is_receipt(self._public, receipt, signature)
+
+    def _private(self) -> Ed25519PrivateKey:
+        with self._lock:
+            if self._key is None:
+                from storage.keys import load_or_make  # noqa: PLC0415  # as at the top
+
+                key = load_or_make(self._folder)
+                self._key, self._public = key, key.public_key()
+            return self._key
+
+
+def is_receipt(key: Ed25519PublicKey, receipt: Receipt, signature: str) -> bool:
+    """Whether the key's owner signed exactly this."""
+    from storage.keys import is_signed_by  # noqa: PLC0415  # as at the top
+
+    try:
+        return is_signed_by(key, base64.b64decode(signature, validate=True), receipt.message)
+    except (binascii.Error, ValueError):
+        return False
+
+
+def seal(work: Working, event: ev.Event, earlier: Sequence[Stored]) -> ev.Event:
+    """The event with its receipt, and the row by which the start checks it; any other event as it is.
+
+    `earlier` are the events of the same append. What a caller wrote into the receipt's fields is overwritten. Raises
+    ConfigurationError when the key cannot be used.
+    """
+    if not isinstance(event, ev.VoteCast | ev.ApprovalDecided) or work.tx.keyring is None:
+        return event
+    conn = work.tx.conn
+    subject = conn.execute(_SUBJECT, (event.approval, work.id)).fetchone()
+    if subject is None:
+        return event  # the projection refuses it
+    policy = _policy_of(work, subject[0], earlier)
+    receipt = _receipt(work.id, event, subject, policy)
+    signature = work.tx.keyring.sign(receipt)
+    voter = event.principal.key if isinstance(event, ev.VoteCast) else ""
+    voters = json.dumps(receipt.voters, separators=(",", ":"))
+    conn.execute(_KEEP, (event.approval, voter, receipt.at, policy, voters, signature))
+    return event.model_copy(update={"policy_version": policy, "receipt": signature})
+
+
+def receipt_of(run: str, event: ev.VoteCast | ev.ApprovalDecided, asked: ev.ApprovalRequested) -> Receipt:
+    """What the receipt in an event of the journal stands for."""
+    return _receipt(run, event, (asked.action, asked.digest, asked.epoch), event.policy_version)
+
+
+def check_decision(work: Working, approval: str) -> None:
+    """The decision must be one that was signed here, as it stands now; raises ReceiptNotValid."""
+    row = work.tx.conn.execute(_DECIDED, (approval,)).fetchone()
+    if row is None or not _holds(work.tx.keyring, approval, row):
+        raise ReceiptNotValid
+
+
+def is_vote_signed(conn: sqlite3.Connection, keyring: Keyring | None, approval: str, principal: str) -> bool:
+    """Whether the vote, as it stands now, was cast here."""
+    row = conn.execute(_VOTED, (approval, principal)).fetchone()
+    return row is not None and _holds(keyring, approval, row)
+
+
+def _holds(keyring: Keyring | None, approval: str, row: Sequence[object]) -> bool:
+    try:
+        receipt, signature = receipt_of_row(approval, row)
+        return keyring is not None and keyring.holds(receipt, signature)
+    except (ValueError, TypeError):
+        return False  # such a row was never written by us
+
+
+def receipt_of_row(approval: str, row: Sequence[object]) -> tuple[Receipt, str]:
+    """A receipt and its signature from the columns of the queries above; raises ValueError or TypeError."""
+    run, action, digest, epoch, decision, principal, at, start_before, policy, voters, signature = row
+    named: object = json.loads(str(voters))
+    if not isinstance(named, list) or not isinstance(epoch, int):
+        raise TypeError("not a receipt")
+    whole = tuple(str(key) for key in named)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]  # the types of JSON
+    receipt = Receipt(
+        run=str(run), approval=approval, action=str(action), digest=str(digest), epoch=epoch, decision=str(decision),
+        principal=str(principal), at=_number(at), start_before=_number(start_before), policy=str(policy), voters=whole,
+    )  # fmt: skip
+    return receipt, str(signature)
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError("not a number")
+    return float(value)
+
+
+def _receipt(
+    run: str, event: ev.VoteCast | ev.ApprovalDecided, subject: tuple[str, str, int], policy: str
+) -> Receipt:  # fmt: skip
+    action, digest, epoch = subject
+    if isinstance(event, ev.VoteCast):
+        return Receipt(
+            run, event.approval, action, digest, epoch, event.vote, event.principal.key, event.at, policy=policy
+        )
+    return Receipt(
+        run, event.approval, action, digest, epoch, event.state.value, event.by, event.at, event.start_before, policy,
+        event.voters,
+    )  # fmt: skip
+
+
+def _policy_of(work: Working, action: str, earlier: Sequence[Stored]) -> str:
+    """The policy version of the action's newest rating."""
+    item = work.find_action(action)
+    if item is None or not item.rated_seq:
+        return ""
+    for stored in reversed(earlier):
+        if stored.seq == item.rated_seq:
+            return stored.event.policy_version if isinstance(stored.event, ev.ActionRated) else ""
+    row = work.tx.conn.execute(_PAYLOAD, (work.id, item.rated_seq)).fetchone()
+    if row is None or row[0] is None:
+        return ""
+    rated = ev.decode(row[0])
+    return rated.policy_version if isinstance(rated, ev.ActionRated) else ""
