@@ -19,6 +19,7 @@ SecondKeyError
 │   ├── NotEntitled
 │   ├── OwnRequest
 │   ├── ReasonRequired
+│   ├── Redelivered
 │   ├── NotClaimed
 │   ├── GrantRefused
 │   ├── StillPossible

@@ -1,0 +1,115 @@
+"""People's clicks go before the runs that they wake, and many changes of deadlines cost one look."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agent.clock import SystemClock
+from agent.domain import ApprovalState
+from agent.errors import Redelivered
+from agent.rush import Rush
+from agent.runtime import Runtime
+from agent.supervisor import Limits
+from bot.deadlines import Deadlines
+from storage.fakes import DECIDERS, Store
+
+
+class Journal:
+    """Notes whose journal is read first; a driver that has read goes no further."""
+
+    lease_token = "l1"
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+
+    async def read(self, run: str, after: int = 0) -> Any:
+        del after
+        self.begun.append(run)
+        await asyncio.Event().wait()
+
+
+def runtime(journal: Journal, rush: Rush) -> Runtime:
+    parts: Any = SimpleNamespace(journal=journal, clock=SystemClock())
+    return Runtime(parts, SimpleNamespace(chain=()), Limits(), rush=rush)  # type: ignore[arg-type]  # nothing else is used
+
+
+async def turns(number: int = 20) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def test_while_a_person_waits_runs_are_begun_one_by_one_and_all_of_them_in_the_end() -> None:
+    journal, rush = Journal(), Rush()
+    held = runtime(journal, rush)
+    with rush:
+        for number in range(5):
+            held.wake(f"r{number}")
+        await turns()
+        assert journal.begun == ["r0"]
+        assert not held.is_idle
+        while len(journal.begun) < 2:
+            await asyncio.sleep(0.005)
+        assert journal.begun == ["r0", "r1"]
+    while len(journal.begun) < 5:
+        await asyncio.sleep(0.005)
+    assert journal.begun == [f"r{number}" for number in range(5)]
+    await held.close(grace_s=0)
+
+
+async def test_without_anybody_waiting_they_are_begun_at_once() -> None:
+    journal = Journal()
+    free = runtime(journal, Rush())
+    for number in range(5):
+        free.wake(f"r{number}")
+    await turns()
+    assert journal.begun == [f"r{number}" for number in range(5)]
+    await free.close(grace_s=0)
+
+
+async def test_a_hundred_changes_of_deadlines_cost_one_look() -> None:
+    looks, clock = 0, SystemClock()
+    due = clock.now() + 3600
+
+    def earliest() -> float:
+        nonlocal looks
+        looks += 1
+        return due
+
+    async def sweep(limit: int) -> int:
+        del limit
+        return 0
+
+    deadlines = Deadlines(sweep, earliest, clock)
+    deadlines.start()
+    await turns()
+    looks = 0
+    for _ in range(100):
+        deadlines.arm()
+    await turns()
+    assert looks == 1
+    deadlines.stop()
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = await Store.open(tmp_path / "store.db")
+    yield opened
+    await opened.close()
+
+
+async def test_a_click_delivered_twice_votes_once_and_its_key_stands_with_the_vote(store: Store) -> None:
+    asked = await store.ask(await store.run(), quorum=2)
+    row = await store.decisions.vote(asked.id, DECIDERS[0], "approve", key="click:1:approve")
+    assert row.state == ApprovalState.PENDING
+    with pytest.raises(Redelivered):
+        await store.decisions.vote(asked.id, DECIDERS[1], "approve", key="click:1:approve")
+    assert await store.inbox.seen("click:1:approve")
+    now = store.queries.approval(asked.id)
+    assert now is not None
+    assert now.state == "pending"
