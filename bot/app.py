@@ -56,6 +56,7 @@ from bot.keeper import Keeper
 from bot.link import Installation, SocketLink, preflight
 from bot.listeners import home, register, replies, takeover_talk
 from bot.listeners.services import Services
+from bot.local import GONE, LocalDoor, TerminalEntitlement, must_be_alone
 from bot.observability import Metrics, configure_logging
 from bot.policies import Policies
 from bot.posting import Poster
@@ -79,6 +80,7 @@ from storage.quotas import Quotas
 from storage.retention import Retention
 from storage.rows import ApprovalRow
 from storage.signer import Signer
+from storage.terminal_decisions import TerminalDecisions
 
 GRACE_S = 5.0
 
@@ -92,7 +94,8 @@ class App:
     settings: Settings
     db: Database
     keeper: Keeper
-    web: WebServer
+    web: WebServer | None
+    """None in a terminal's house."""
     traces: Traces
     runtime: Runtime | None = None
     deadlines: Deadlines | None = None
@@ -108,13 +111,30 @@ class App:
     groups: UserGroups | None = None
     sandbox: str | None = None
     """Why no sandbox holds, empty when one does; None until that was tried."""
+    local: LocalDoor | None = None
+    """What a terminal works through; None in a house with Slack."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
     rush: Rush = field(default_factory=Rush)
 
     @property
     def url(self) -> str:
         """Address of the web server."""
-        return self.web.url
+        return self.web.url if self.web is not None else ""
+
+    @classmethod
+    async def start_local(
+        cls,
+        settings: Settings,
+        *,
+        environment: Mapping[str, str],
+        clock: Clock | None = None,
+        model: ChatModel | None = None,
+    ) -> App:
+        """The same house without Slack, for one terminal and its runs only.
+
+        Raises ConfigurationError when another process drives the runs of this data folder.
+        """
+        return await _Builder(settings, environment, over_http=False, clock=clock, model=model).build_local()
 
     @classmethod
     async def start(
@@ -173,7 +193,7 @@ class App:
             await self.wire.aclose()
         await self.traces.stop()
         await self.keeper.stop()
-        await self.web.stop()
+        await asyncio.gather(*(web.stop() for web in (self.web,) if web is not None))
         await self.db.close()
 
     def reload_policy(self) -> None:
@@ -240,8 +260,9 @@ class _Builder:
         self.groups: UserGroups
         self.traces: Traces
         self.roster: Roster
-        self.voters: Voters
+        self.voters: Voters | TerminalEntitlement
         self.can_ask = asyncio.Event()
+        self.is_local = False
 
     @property
     def known(self) -> Mapping[str, str]:
@@ -290,17 +311,7 @@ class _Builder:
             raise ConfigurationError(f"Nobody may approve anything. {self.groups.problem}".strip(), fix=fix)
         lease = Lease(db, self.ids, holder=f"{socket.gethostname()}:{os.getpid()}")
         control = Control(db, kill_file=settings.kill_file)
-        signer = Signer(db, folder=settings.data, heads_file=settings.heads_file)
-        db.subscribe("head", signer.moved)
-        keeper = Keeper(
-            lease,
-            control,
-            self.clock,
-            resumed=lambda: self._wake_all(db),
-            signer=signer,
-            retention=Retention(db, days=settings.retention_days),
-            undo=Undo(db, control, settings.data / "workspaces", settings.project).carry_out,
-        )
+        keeper = self._keeper(db, lease, control)
         bolt = self._bolt(client)
         try:
             web = await serve(
@@ -314,14 +325,7 @@ class _Builder:
         except ConfigurationError:
             await db.close()
             raise
-        self.traces = Traces(
-            db,
-            self.clock,
-            self.redact,
-            exporter=exporter_from(self.environment, settings.trace_file, self.redact),
-            content=settings.trace_content,
-            version=metadata.version("secondkey"),
-        )
+        self.traces = self._traced(db)
         app = self.app = App(settings, db, keeper, web, self.traces, policies=policies, groups=self.groups)
         try:
             if not await keeper.acquire(stop):
@@ -341,6 +345,102 @@ class _Builder:
             _log.warning("no_model_has_a_key", models=self.environment["SECONDKEY_MODELS"])
         _log.info("ready", url=web.url, team=installation.team, models=list(chain), policy=policies().version)
         return app
+
+    def _keeper(self, db: Database, lease: Lease, control: Control) -> Keeper:
+        settings = self.settings
+        signer = Signer(db, folder=settings.data, heads_file=settings.heads_file)
+        db.subscribe("head", signer.moved)
+        return Keeper(
+            lease,
+            control,
+            self.clock,
+            resumed=lambda: self._wake_all(db),
+            signer=signer,
+            retention=Retention(db, days=settings.retention_days),
+            undo=Undo(db, control, settings.data / "workspaces", settings.project).carry_out,
+        )
+
+    def _traced(self, db: Database) -> Traces:
+        settings = self.settings
+        return Traces(
+            db,
+            self.clock,
+            self.redact,
+            exporter=exporter_from(self.environment, settings.trace_file, self.redact),
+            content=settings.trace_content,
+            version=metadata.version("secondkey"),
+        )
+
+    async def build_local(self) -> App:
+        """Driver, gate, journal and deadlines without Slack; raises ConfigurationError."""
+        settings, self.is_local = self.settings, True
+        self.groups = UserGroups(AsyncWebClient(), self.clock)  # never asked: nobody of a group is at a terminal
+        self.roster = Roster(self.groups, self.clock)
+        policies, runbooks = Policies(self._policy), Runbooks.load(settings.runbooks)
+        chain = self.model.chain if self.model is not None else chain_from(self.environment)
+        prepare_folders(settings)
+        db = await Database.open(settings.database, clock=self.clock)
+        lease = Lease(db, self.ids, holder=f"{socket.gethostname()}:{os.getpid()} (a terminal)")
+        control = Control(db, kill_file=settings.kill_file)
+        self.traces = self._traced(db)
+        app = self.app = App(settings, db, self._keeper(db, lease, control), None, self.traces, policies=policies)
+        try:
+            self.roster.look(db)
+            if not await app.keeper.try_acquire():
+                must_be_alone(lease, settings.data)
+            self.traces.start()
+            app.local = self._local_door(db, policies, control)
+            for run in app.local.left_over():
+                await app.local.stop(run, GONE)
+            journal = SqliteJournal(db, lease, kill_file=settings.kill_file)
+            await self._drive(app, journal, policies, control, chain=chain, runbooks=runbooks)
+            self._keep_policy(app, policies)
+            self._arm(app, app.local.decisions)
+        except BaseException:
+            await app.stop()
+            raise
+        return app
+
+    def _local_door(self, db: Database, policies: Policies, control: Control) -> LocalDoor:
+        settings, who = self.settings, Principal(kind="local", user=str(os.getuid()))
+        entitlement = TerminalEntitlement(policies, who)
+        self.voters = entitlement
+        self.can_ask.set()
+        return LocalDoor(
+            db=db,
+            inbox=Inbox(db, self.ids),
+            decisions=TerminalDecisions(db, self.clock, self.ids, entitlement),
+            queries=Queries(db),
+            control=control,
+            clock=self.clock,
+            ids=self.ids,
+            quota=self._quotas(),
+            who=who,
+            redact=self.redact,
+            data=settings.data,
+            project=settings.project.resolve(),
+            task_characters=settings.task_characters,
+            budget_micro_usd=int(settings.budget_usd * 1_000_000),
+        )
+
+    def _quotas(self) -> Quotas:
+        settings = self.settings
+        return Quotas(
+            per_person=settings.runs_an_hour,
+            everybody=settings.runs_an_hour_global,
+            at_once=settings.runs_at_once,
+            follow_ups=settings.follow_ups_an_hour,
+        )
+
+    def _arm(self, app: App, decisions: Decisions) -> None:
+        """Start the deadlines."""
+
+        async def sweep(limit: int) -> int:
+            return await decisions.sweep(self.clock.now(), limit)
+
+        app.deadlines = Deadlines(sweep, decisions.next_deadline, self.clock)
+        app.db.subscribe("deadline", app.deadlines.arm)
+        app.deadlines.start()
 
     # -- the agent -----------------------------------------------------------------------------------------------
 
@@ -405,11 +505,12 @@ class _Builder:
             app.tasks.append(asyncio.create_task(_warm_up(model), name="models"))
         limits = Limits(chain=chain, micro_usd=int(settings.budget_usd * 1_000_000))
         app.runtime = Runtime(equipment, model, limits, rush=app.rush)
-        app.db.subscribe("run", app.runtime.wake)
+        wake = app.runtime.wake
+        app.db.subscribe("run", lambda run: wake(run) if self._is_ours(app.db, run) else None)
         app.db.subscribe("control", app.keeper.look)
         app.keeper.start()
         await control.take()
-        await app.runtime.recover(Queries(app.db).to_drive())
+        await app.runtime.recover(self._to_drive(app.db))
 
     # -- Slack ---------------------------------------------------------------------------------------------------
 
@@ -474,12 +575,7 @@ class _Builder:
         app.fetching = self._fetching(app, client, queries)
         app.tasks.append(asyncio.create_task(app.fetching.run(), name="files"))
 
-        async def sweep(limit: int) -> int:
-            return await decisions.sweep(self.clock.now(), limit)
-
-        app.deadlines = Deadlines(sweep, decisions.next_deadline, self.clock)
-        db.subscribe("deadline", app.deadlines.arm)
-        app.deadlines.start()
+        self._arm(app, decisions)
         app.services = Services(
             db=db,
             inbox=Inbox(db, self.ids),
@@ -496,12 +592,7 @@ class _Builder:
             workspace_url=installation.url,
             command=settings.command,
             task_characters=settings.task_characters,
-            quota=Quotas(
-                per_person=settings.runs_an_hour,
-                everybody=settings.runs_an_hour_global,
-                at_once=settings.runs_at_once,
-                follow_ups=settings.follow_ups_an_hour,
-            ),
+            quota=self._quotas(),
             redact=self.redact,
             reviser=app.reviser,
             explain=app.runtime.explain if app.runtime is not None else _nobody_explains,
@@ -575,8 +666,16 @@ class _Builder:
 
     def _wake_all(self, db: Database) -> None:
         if self.app is not None and self.app.runtime is not None:
-            for run in Queries(db).to_drive():
+            for run in self._to_drive(db):
                 self.app.runtime.wake(run)
+
+    def _to_drive(self, db: Database) -> tuple[str, ...]:
+        """Runs that this process drives: a terminal leaves alone what was asked in Slack."""
+        return tuple(run for run in Queries(db).to_drive() if self._is_ours(db, run))
+
+    def _is_ours(self, db: Database, run: str) -> bool:
+        line = Queries(db).run(run) if self.is_local else None
+        return not self.is_local or (line is not None and line.requester.startswith("local:"))
 
     def _look(self) -> Look:
         settings, called = self.settings, self.settings.on_call
@@ -601,7 +700,8 @@ class _Builder:
 
         policies.told = told
         told(policies().version, "")
-        app.tasks.append(asyncio.create_task(self.groups.keep(lambda: policies().groups), name="groups"))
+        if not self.is_local:
+            app.tasks.append(asyncio.create_task(self.groups.keep(lambda: policies().groups), name="groups"))
 
     def _policy(self) -> Policy:
         policy = load_policy(self.settings.policy)

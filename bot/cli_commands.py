@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from bot.cli_local_commands import add_local
 from bot.cli_policy_commands import add_approvers, add_policy
 
 if TYPE_CHECKING:  # commands import what they need, so that each starts fast
@@ -86,6 +87,7 @@ def add_commands(commands: Commands) -> None:
         _config(parser)
     _add_audit(commands)
     add_policy(commands)
+    add_local(commands)
     add_approvers(commands)
 
 

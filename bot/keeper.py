@@ -66,6 +66,11 @@ class Keeper:
                 continue
         return False
 
+    async def try_acquire(self) -> bool:
+        """Take the lease now or not at all; raises StorageUnavailable."""
+        self.standing_by = not await self._lease.acquire()
+        return not self.standing_by
+
     def start(self) -> None:
         """Start the loops."""
         loop = asyncio.get_running_loop()
