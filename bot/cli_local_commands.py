@@ -30,7 +30,17 @@ def add_local(commands: Any) -> None:  # noqa: ANN401  # argparse has no public 
     run.add_argument("--workspace", type=Path, metavar="DIR", help="keep the run's copy of the project in this folder")
     run.add_argument("--data", type=Path, metavar="DIR", help="folder of database and workspaces (default: `data`)")
     run.set_defaults(run=_run)
-    _config(run)
+
+    trace = commands.add_parser(
+        "trace",
+        help="a run's tree: steps, calls, waits and decisions, with times, tokens and cost",
+        description="From the journal: needs neither a server nor a collector. Waits are in business time.",
+    )
+    trace.add_argument("run_id", metavar="RUN", help="a run's id, or the beginning of one")
+    trace.add_argument("--json", action="store_true", help="print JSON")
+    trace.set_defaults(run=_trace)
+    for parser in (run, trace):
+        _config(parser)
 
 
 def _config(parser: argparse.ArgumentParser) -> None:
@@ -55,3 +65,9 @@ def _run(arguments: argparse.Namespace) -> int:
         data=arguments.data,
     )
     return cli_run.run(_settings(arguments), dict(os.environ), wanted)
+
+
+def _trace(arguments: argparse.Namespace) -> int:
+    from bot import cli_trace  # noqa: PLC0415  # as at the top
+
+    return cli_trace.trace(_settings(arguments), arguments.run_id, dict(os.environ), as_json=arguments.json)

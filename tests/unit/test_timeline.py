@@ -22,7 +22,6 @@ def found(node: Node, kind: str) -> list[Node]:
 
 async def build(folder: Path) -> str:
     """A run with two model calls, an approved action that was run, a takeover, and a step that is still open."""
-    folder.mkdir()
     store = await Store.open(folder / "secondkey.db")
     run = await store.run("put \x1b[2Jorder 7 right, ghp_" + "a1B2" * 9)
     call = ev.ModelCallStarted(call="c1", purpose="work", step=0, model="m:one", reserved_micro_usd=900)
@@ -34,6 +33,7 @@ async def build(folder: Path) -> str:
     await store.journal.commit(run, (call, came, lost, failed), Fact())
     asked = await store.ask(run)
     store.clock.advance(61)
+    await store.lease.regain()
     await store.decisions.vote(asked.id, DECIDERS[0], "approve")
     await store.start(run, store.approval(asked.id))
     done = ev.ActionFinished(action=asked.action, outcome=Outcome.SUCCEEDED, summary="Paid", duration_ms=40)
@@ -47,6 +47,7 @@ async def build(folder: Path) -> str:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SECONDKEY_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
     return asyncio.run(build(tmp_path / "data"))
 
 
@@ -59,7 +60,7 @@ def test_the_tree_has_calls_waits_and_decisions_with_times_tokens_and_cost(
     def line(part: str) -> str:
         return next(one for one in lines if part in one)
 
-    assert "1,200 + 34 tokens · $0.0007" in line(run)  # summed up to the root: 700 + 50 micro-USD
+    assert "1,200 + 34 tokens · $0.0008" in line(run)  # summed up to the root: 700 + 50 micro-USD
     assert "still open" in line("step 1 code")
     assert "ok · 1.5 s · 1,200 + 34 tokens · $0.0007" in line("work m:one")
     assert "failed · 20 ms · $0.0001" in line("work m:two")
