@@ -13,8 +13,8 @@ import pytest
 from agent.clock import SystemClock
 from agent.domain import ApprovalState
 from agent.errors import Redelivered
-from agent.rush import Rush
 from agent.runtime import Runtime
+from agent.rush import Rush
 from agent.supervisor import Limits
 from bot.deadlines import Deadlines
 from storage.fakes import DECIDERS, Store
@@ -27,11 +27,18 @@ class Journal:
 
     def __init__(self) -> None:
         self.begun: list[str] = []
+        self._news = asyncio.Event()
 
     async def read(self, run: str, after: int = 0) -> Any:
         del after
         self.begun.append(run)
+        self._news.set()
         await asyncio.Event().wait()
+
+    async def until(self, number: int) -> None:
+        while len(self.begun) < number:
+            self._news.clear()
+            await self._news.wait()
 
 
 def runtime(journal: Journal, rush: Rush) -> Runtime:
@@ -53,11 +60,9 @@ async def test_while_a_person_waits_runs_are_begun_one_by_one_and_all_of_them_in
         await turns()
         assert journal.begun == ["r0"]
         assert not held.is_idle
-        while len(journal.begun) < 2:
-            await asyncio.sleep(0.005)
+        await journal.until(2)
         assert journal.begun == ["r0", "r1"]
-    while len(journal.begun) < 5:
-        await asyncio.sleep(0.005)
+    await journal.until(5)
     assert journal.begun == [f"r{number}" for number in range(5)]
     await held.close(grace_s=0)
 
