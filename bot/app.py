@@ -114,6 +114,8 @@ class App:
     local: LocalDoor | None = None
     """What a terminal works through; None in a house with Slack."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
+    looks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
+    """Tasks that only look something up now and then: nothing is lost when they are cut off."""
     rush: Rush = field(default_factory=Rush)
 
     @property
@@ -184,11 +186,15 @@ class App:
                 part.stop()
         if self.streams is not None:
             await self.streams.close()
+        for task in self.looks:
+            task.cancel()
         if self.tasks:
-            await asyncio.wait(self.tasks, timeout=2.0)
+            _, late = await asyncio.wait(self.tasks, timeout=2.0)
+            if late:
+                _log.warning("cut_off", tasks=sorted(task.get_name() for task in late))
         for task in self.tasks:
             task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await asyncio.gather(*self.tasks, *self.looks, return_exceptions=True)
         if self.wire is not None:
             await self.wire.aclose()
         await self.traces.stop()
@@ -701,7 +707,7 @@ class _Builder:
         policies.told = told
         told(policies().version, "")
         if not self.is_local:
-            app.tasks.append(asyncio.create_task(self.groups.keep(lambda: policies().groups), name="groups"))
+            app.looks.append(asyncio.create_task(self.groups.keep(lambda: policies().groups), name="groups"))
 
     def _policy(self) -> Policy:
         policy = load_policy(self.settings.policy)

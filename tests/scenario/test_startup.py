@@ -244,3 +244,10 @@ async def test_a_model_that_answers_nonsense_is_told_so_once_and_then_left(open_
     house = await open_house(model=model)
     assert "It is 2" in await house.answer(await house.ask("add 1 and 1"))
     assert "could not be used" in script.heard(model.requests[1])
+
+
+async def test_with_nothing_to_do_it_stops_at_once(open_house: Opened) -> None:
+    house = await open_house()
+    began = asyncio.get_running_loop().time()
+    await house.app.stop()
+    assert asyncio.get_running_loop().time() - began < 1.5
