@@ -271,6 +271,16 @@ class ApprovalReminded(Value):
     """Principal keys of who may decide from here on as well."""
 
 
+class DecidersChanged(Value):
+    """The policy, a user group or the registry names others than when it was asked; looked up at a click."""
+
+    type: Literal["deciders_changed"] = "deciders_changed"
+    approval: str
+    at: float
+    deciders: tuple[str, ...]
+    """Principal keys of all who may decide from here on."""
+
+
 class VoteCast(Value):
     """One entitled person said yes or no."""
 
@@ -479,6 +489,7 @@ Event = (
     | ApprovalRequested
     | ApprovalDelivered
     | ApprovalReminded
+    | DecidersChanged
     | VoteCast
     | ApprovalDecided
     | DenialExplained

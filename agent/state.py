@@ -335,6 +335,7 @@ def _step(state: RunState, event: ev.Event, at: float) -> RunState:  # noqa: C90
             ev.ApprovalRequested()
             | ev.ApprovalDelivered()
             | ev.ApprovalReminded()
+            | ev.DecidersChanged()
             | ev.VoteCast()
             | ev.ApprovalDecided()
             | ev.DenialExplained()
@@ -442,6 +443,7 @@ def _approval(
     event: ev.ApprovalRequested
     | ev.ApprovalDelivered
     | ev.ApprovalReminded
+    | ev.DecidersChanged
     | ev.VoteCast
     | ev.ApprovalDecided
     | ev.DenialExplained,
@@ -464,7 +466,7 @@ def _approval(
     match event:
         case ev.ApprovalDelivered():
             approval = _with(approval, expires_at=event.expires_at)
-        case ev.ApprovalReminded():
+        case ev.ApprovalReminded() | ev.DecidersChanged():
             pass
         case ev.VoteCast():  # a vote alone changes nothing; the decision follows at quorum
             others = tuple(key for key in approval.yes if key != event.principal.key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal, Protocol, TypeVar
 
 from agent.domain import ApprovalState, Principal, RunStatus, Tier
@@ -21,6 +22,7 @@ from agent.events import (
     ApprovalDelivered,
     ApprovalReminded,
     CoRequesterAdded,
+    DecidersChanged,
     DenialExplained,
     Event,
     VoteCast,
@@ -98,6 +100,7 @@ class ApprovalDecisions:
             decided = _decided(tx, row)
             if decided is not None:
                 return decided
+            row = self._named_now(tx, row)
             own = is_co_requester(tx.conn, row.run, principal)
             refusal = self._refusal(principal, row, own=own)
             if refusal is not None:
@@ -117,6 +120,22 @@ class ApprovalDecisions:
             return find_approval(tx.conn, approval) or row
 
         return await self._take(write)
+
+    async def look_again(self, approval: str) -> None:
+        """Look up who may decide on it now; when others may than its card says, the card is drawn anew.
+
+        Raises StorageUnavailable. A vote does the same by itself.
+        """
+        row = self._db.read(lambda conn: find_approval(conn, approval))
+        if row is None or self._changed(row) is None:
+            return
+
+        def write(tx: Tx) -> None:
+            found = find_approval(tx.conn, approval)
+            if found is not None:
+                self._named_now(tx, found)
+
+        await self._db.write(write)
 
     async def explain_denial(self, approval: str, principal: Principal, reason: str) -> ApprovalRow:
         """Give the reason for one's own denial; an empty one ends the waiting for it, a late one is kept all the same.
@@ -235,6 +254,24 @@ class ApprovalDecisions:
         if principal.key not in row.deciders or not self._entitlement.may_decide(principal, row):
             return NotEntitled()
         return None
+
+    def _changed(self, row: ApprovalRow) -> tuple[str, ...] | None:
+        """Who may decide now, when those are others than was last written down.
+
+        When nobody is named at all, Slack most likely does not answer: those who were asked stay, and are refused.
+        """
+        if self._named is None or row.state != ApprovalState.PENDING:
+            return None
+        named = tuple(dict.fromkeys(self._named(row, row.escalated_at > 0)))
+        return named if named and set(named) != set(row.deciders) else None
+
+    def _named_now(self, tx: Tx, row: ApprovalRow) -> ApprovalRow:
+        """The row with those who may decide now, also when they were entered after it was asked."""
+        named = self._changed(row)
+        if named is None:
+            return row
+        append(tx, row.run, (DecidersChanged(approval=row.id, at=tx.now, deciders=named),))
+        return replace(row, deciders=named)
 
     def _more(self, tx: Tx, approval: str, *, escalated: bool) -> tuple[str, ...]:
         """Who may decide from now on as well: the next group, and who joined one of the first meanwhile."""

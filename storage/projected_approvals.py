@@ -95,6 +95,17 @@ def approval_reminded(work: Working, event: ev.ApprovalReminded, seq: int) -> No
     work.tx.signal("deadline")
 
 
+def deciders_changed(work: Working, event: ev.DecidersChanged, seq: int) -> None:
+    """Others may decide from here on, and the card names them."""
+    del seq
+    _approval(work, event.approval)
+    work.tx.conn.execute(
+        "UPDATE approvals SET deciders_json = ? WHERE id = ?",
+        (json.dumps(event.deciders, separators=(",", ":")), event.approval),
+    )
+    work.bump(f"card:{event.approval}", LANE_DECISION)
+
+
 def vote_cast(work: Working, event: ev.VoteCast, seq: int) -> None:
     """One person's vote; a later one of theirs replaces it."""
     del seq

@@ -80,6 +80,8 @@ async def _answer(services: Services, handler: Handler, click: Click) -> None:
         raise Redelivered
     if person.refusal:
         await replies.audit(services, "not_entitled", click.who, click.subject, click.action_id)
+    if handler not in VOTES:  # a vote looks by itself
+        await services.decisions.look_again(click.subject)
     await handler(services, click, person.full_member())
 
 
