@@ -186,21 +186,23 @@ class App:
                 part.stop()
         if self.streams is not None:
             await self.streams.close()
-        for task in self.looks:
-            task.cancel()
-        if self.tasks:
-            _, late = await asyncio.wait(self.tasks, timeout=2.0)
-            if late:
-                _log.warning("cut_off", tasks=sorted(task.get_name() for task in late))
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, *self.looks, return_exceptions=True)
+        await self._end_tasks()
         if self.wire is not None:
             await self.wire.aclose()
         await self.traces.stop()
         await self.keeper.stop()
         await asyncio.gather(*(web.stop() for web in (self.web,) if web is not None))
         await self.db.close()
+
+    async def _end_tasks(self) -> None:
+        for task in self.looks:
+            task.cancel()
+        late = (await asyncio.wait(self.tasks, timeout=2.0))[1] if self.tasks else set[asyncio.Task[None]]()
+        if late:
+            _log.warning("cut_off", tasks=sorted(task.get_name() for task in late))
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, *self.looks, return_exceptions=True)
 
     def reload_policy(self) -> None:
         """Read the policy again; a broken one changes nothing but what `warnings` say."""
