@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple, cast
 from urllib.parse import quote, quote_plus
@@ -80,15 +81,21 @@ def _squeezed(text: str) -> str:
     return "".join(text.split())
 
 
+@lru_cache(maxsize=256)
+def _letters(value: str) -> tuple[str, ...]:
+    """The spellings of a value without white space, each once, those that are long enough."""
+    found = dict.fromkeys(_squeezed(spelling) for spelling in _spellings(value))
+    return tuple(letters for letters in found if len(letters) >= _SHORTEST)
+
+
 def _known(text: str, known: Mapping[str, str]) -> Iterator[Found]:
     squeezed = _squeezed(text)
     for name, value in known.items():
         if len(value) < _SHORTEST:
             continue
-        for spelling in dict.fromkeys(_spellings(value)):
-            letters = _squeezed(spelling)
+        for letters in _letters(value):
             # Looked for in earnest only where it is there for certain. It may be wrapped over lines, as in base64.
-            if len(letters) >= _SHORTEST and letters in squeezed:
+            if letters in squeezed:
                 for match in re.finditer(f"{_BETWEEN}*".join(re.escape(sign) for sign in letters), text):
                     yield Found(f"secret:{name}", match.start(), match.end())
 
