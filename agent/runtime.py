@@ -57,6 +57,7 @@ from agent.supervisor import (
     WriteAnswer,
     next_moves,
 )
+from agent.telemetry import ids_of
 
 T = TypeVar("T")
 RETRY_AFTER_STORAGE_S = 1.0
@@ -197,6 +198,7 @@ class Runtime:
         driver.at_work = at_work
 
     async def _drive(self, run: str, driver: _Driver) -> None:
+        structlog.contextvars.bind_contextvars(**ids_of(run))  # in this task and those that it starts
         box = driver.box = RunBox(run, self._kit.journal)
         flying: dict[Move, asyncio.Task[None]] = {}
         try:

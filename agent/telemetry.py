@@ -89,6 +89,11 @@ def context_of(run: str, *parts: str | int) -> Context:
     return trace.set_span_in_context(NonRecordingSpan(span))
 
 
+def ids_of(run: str, *parts: str | int) -> dict[str, str]:
+    """What a log line within this span carries, in the spelling of backends."""
+    return {"run_id": run, "trace_id": f"{trace_id_of(run):032x}", "span_id": f"{span_id_of(run, *parts):016x}"}
+
+
 class Telemetry:
     """Says what is under way: log lines and client spans within are linked to it. Without an SDK it makes no span."""
 
@@ -122,7 +127,11 @@ class Telemetry:
             start_time=int(now() * 1e9),
         )
         try:
-            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+            ids = ids_of(run, *filter(None, about))
+            with (
+                trace.use_span(span, record_exception=False, set_status_on_exception=False),
+                structlog.contextvars.bound_contextvars(**ids),
+            ):
                 yield span
         finally:
             span.end(int(now() * 1e9))

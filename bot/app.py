@@ -57,13 +57,15 @@ from bot.link import Installation, SocketLink, preflight
 from bot.listeners import home, register, replies, takeover_talk
 from bot.listeners.services import Services
 from bot.local import GONE, LocalDoor, TerminalEntitlement, must_be_alone
-from bot.observability import Metrics, configure_logging
+from bot.metrics import Metrics
+from bot.observability import configure_logging
 from bot.policies import Policies
 from bot.posting import Poster
 from bot.sessions import Sessions
 from bot.streams import Streams
 from bot.tracing import Traces
 from bot.undo import Undo
+from bot.watching import CountedSlack, Watch, watch_breakers, watch_loop, watch_traces
 from bot.web import WebServer, serve
 from storage.attachments import Attachments
 from storage.control import Control
@@ -258,11 +260,11 @@ class _Builder:
         self.clock = clock or SystemClock(settings.clock_rate)
         self.model = model
         self.ids = RandomIds()
-        self.metrics = Metrics()
         self.broker = Broker(settings.secrets, environment)
         self.egress = Egress(settings.egress)
         self.registry = self._tools()
         self.own_secrets = known_secrets(settings, environment)
+        self.metrics = Metrics(tools=self.registry.names, models=model.chain if model else chain_from(self.environment))
         self.app: App | None = None
         self.identity: Identity | None = None
         self.groups: UserGroups
@@ -278,6 +280,23 @@ class _Builder:
 
     def redact(self, text: str) -> str:
         return redact(text, self.known)
+
+    def _watched(self, db: Database) -> Traces:
+        """What keeps watch over the database: metrics of what stands in it, and spans of what is written."""
+        settings, metrics = self.settings, self.metrics
+        db.observe = metrics.committed
+        Watch(db, self.clock, budget_micro_usd=int(settings.budget_usd * 1_000_000)).into(metrics)
+        traces = Traces(
+            db,
+            self.clock,
+            self.redact,
+            exporter=exporter_from(self.environment, settings.trace_file, self.redact),
+            told=metrics.told,
+            content=settings.trace_content,
+            version=metadata.version("secondkey"),
+        )
+        watch_traces(metrics, traces)
+        return traces
 
     @property
     def telemetry(self) -> Telemetry:
@@ -296,12 +315,13 @@ class _Builder:
     async def build(self, stop: asyncio.Event) -> App | None:
         settings = self.settings
         check_tokens(settings, over_http=self.over_http)
-        client = AsyncWebClient(
+        client = CountedSlack(
             token=settings.slack_bot_token.get_secret_value(),
             base_url=settings.slack_api_url,
             timeout=10,
             retry_handlers=[],
         )
+        client.told = self.metrics.asked_slack
         self.groups = UserGroups(client, self.clock)
         self.roster = Roster(self.groups, self.clock)
         policies = Policies(self._policy)
@@ -327,19 +347,20 @@ class _Builder:
                 settings.port,
                 bolt=bolt if self.over_http else None,
                 checks=self._checks,
-                metrics=self.metrics.registry,
+                metrics=self.metrics.page,
                 warnings=lambda: self.app.warnings() if self.app is not None else {},
             )
         except ConfigurationError:
             await db.close()
             raise
-        self.traces = self._traced(db)
+        self.traces = self._watched(db)
         app = self.app = App(settings, db, keeper, web, self.traces, policies=policies, groups=self.groups)
         try:
             if not await keeper.acquire(stop):
                 await app.stop()
                 return None
             self.traces.start()
+            app.looks.append(asyncio.create_task(watch_loop(self.metrics, self.clock), name="loop lag"))
             journal = SqliteJournal(db, lease, kill_file=settings.kill_file)
             slack = _Slack(client, bolt, installation, channels)
             await self._drive(app, journal, policies, control, chain=chain, runbooks=runbooks)
@@ -368,17 +389,6 @@ class _Builder:
             undo=Undo(db, control, settings.data / "workspaces", settings.project).carry_out,
         )
 
-    def _traced(self, db: Database) -> Traces:
-        settings = self.settings
-        return Traces(
-            db,
-            self.clock,
-            self.redact,
-            exporter=exporter_from(self.environment, settings.trace_file, self.redact),
-            content=settings.trace_content,
-            version=metadata.version("secondkey"),
-        )
-
     async def build_local(self) -> App:
         """Driver, gate, journal and deadlines without Slack; raises ConfigurationError."""
         settings, self.is_local = self.settings, True
@@ -390,7 +400,7 @@ class _Builder:
         db = await Database.open(settings.database, clock=self.clock)
         lease = Lease(db, self.ids, holder=f"{socket.gethostname()}:{os.getpid()} (a terminal)")
         control = Control(db, kill_file=settings.kill_file)
-        self.traces = self._traced(db)
+        self.traces = self._watched(db)
         app = self.app = App(settings, db, self._keeper(db, lease, control), None, self.traces, policies=policies)
         try:
             self.roster.look(db)
@@ -501,12 +511,14 @@ class _Builder:
             still_entitled=self._still_entitled,
         )
         app.reviser = Reviser(equipment)
+        breakers = Breakers(self.clock)
+        watch_breakers(self.metrics, breakers.states)
         model = self.model or WireModel(
             chain,
             environment=self.environment,
             prices=settings.prices,
             clock=self.clock,
-            breakers=Breakers(self.clock),
+            breakers=breakers,
         )
         if isinstance(model, WireModel) and chain:
             app.wire = model
@@ -586,7 +598,7 @@ class _Builder:
         self._arm(app, decisions)
         app.services = Services(
             db=db,
-            inbox=Inbox(db, self.ids),
+            inbox=Inbox(db, self.ids, limited=self.metrics.limited),
             outbox=outbox,
             decisions=decisions,
             control=control,

@@ -1,7 +1,8 @@
-"""Logs by structlog, traces by the OpenTelemetry SDK, metrics for Prometheus; all redacted."""
+"""Logs by structlog: JSON or pretty, each line of a run linked to its trace, all redacted."""
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Mapping, MutableMapping
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from agent.secrets import redacted as everywhere
+from agent.telemetry import ids_of
 
 Redact = Callable[[str], str]
 
@@ -22,10 +23,11 @@ def configure_logging(redact: Redact, *, stream: TextIO | None = None, file: Pat
     is_terminal = file is None and target.isatty()
 
     def redacted(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
-        return {key: everywhere(value, redact) for key, value in event.items()}
+        return {key: everywhere(_plain(value), redact) for key, value in event.items()}
 
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _correlated,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -44,6 +46,8 @@ def configure_logging(redact: Redact, *, stream: TextIO | None = None, file: Pat
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
+    # It names the collector's address at every try; `bot/tracing.py` says once that nobody takes the spans.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     for noisy in ("apscheduler", "slack_bolt", "slack_sdk", "aiohttp", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.configure(
@@ -54,17 +58,16 @@ def configure_logging(redact: Redact, *, stream: TextIO | None = None, file: Pat
     )
 
 
-class Metrics:
-    """The first counters; each series stands from the start, so that its first event is seen."""
+def _plain(value: Any) -> Any:  # noqa: ANN401  # whatever a line was given
+    """As JSON has it, since the renderer would spell anything else out after the redaction."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return json.loads(json.dumps(value, default=repr))
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.counts = Counter(
-            "agent_events", "What happened, by name and label.", ("name", "label"), registry=self.registry
-        )
-        self.pending = Gauge("agent_approvals_pending", "Approvals that wait for people.", registry=self.registry)
-        self.takeovers = Gauge("agent_takeovers_open", "Takeovers nobody has finished.", registry=self.registry)
 
-    def count(self, name: str, label: str) -> None:
-        """One more of these."""
-        self.counts.labels(name=name, label=label).inc()
+def _correlated(_: object, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    """A line that names a run leads to its trace, also where nothing of the run is under way."""
+    run = event.get("run_id")
+    if isinstance(run, str) and run and "trace_id" not in event:
+        event.update(ids_of(run))
+    return event

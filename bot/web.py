@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.app.async_app import AsyncApp
 
@@ -42,11 +42,12 @@ async def serve(
     *,
     bolt: AsyncApp | None,
     checks: Checks,
-    metrics: CollectorRegistry,
+    metrics: Callable[[], bytes],
     warnings: Checks = dict,
 ) -> WebServer:
     """Listen; `bolt` handles `/slack/events` when given. Raises ConfigurationError when the address is taken.
 
+    `metrics` makes the page that Prometheus reads.
     `warnings` say what an operator should mend although the server is ready.
     """
     app = web.Application(client_max_size=LARGEST_REQUEST)
@@ -65,7 +66,7 @@ async def serve(
 
     async def read_metrics(request: web.Request) -> web.Response:
         del request
-        return web.Response(body=generate_latest(metrics), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=metrics(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)

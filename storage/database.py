@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from agent.errors import StorageUnavailable
 from agent.ports import Clock
@@ -19,6 +19,8 @@ from storage.schema import is_current, migrate
 T = TypeVar("T")
 Topic = Literal["run", "head", "outbox", "deadline", "control", "home"]
 Subscriber = Callable[[str], None]
+HELD_UP_S = 0.1
+"""A transaction that could not begin for so long waited for another process."""
 BATCH = 256
 ROWS_A_STATEMENT = 64
 CHECKPOINT_PAGES = 16_000
@@ -27,6 +29,7 @@ BUSY_TIMEOUT_MS = 5000
 # Result codes that speak of the disk or the lock and not of the statement: BUSY, LOCKED, NOMEM, READONLY, IOERR,
 # CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB.
 _ENVIRONMENT = frozenset({5, 6, 7, 8, 10, 11, 13, 14, 15, 26})
+_LOCKED = frozenset({5, 6})
 _SAID = {
     5: "another process holds the database locked",
     6: "another connection holds the database locked",
@@ -37,6 +40,18 @@ _SAID = {
     14: "the database file cannot be opened",
     26: "the file is no database",
 }
+
+
+class Observer(Protocol):
+    """Who keeps watch over the writing."""
+
+    def __call__(self, seconds: float, /, *, busy: bool) -> None:
+        """A group commit took so long; `busy` when another process's lock was in the way."""
+        ...
+
+
+def _nobody(seconds: float, /, *, busy: bool) -> None:
+    del seconds, busy
 
 
 class Tx:
@@ -85,6 +100,8 @@ class Database:
         self._closed = False
         self.problem = ""
         """Why the last write could not be made, one sentence; emptied by the next one that reaches the disk."""
+        self.observe: Observer = _nobody
+        """Hears of every group commit, in the writer's thread."""
         self._reader = connect(path)
         self._reader.execute("PRAGMA query_only=1")
         self._writer = connect(path, check_same_thread=False)
@@ -206,8 +223,10 @@ class Database:
         conn = self._writer
         signals: dict[tuple[Topic, str], None] = {}
         changes = conn.total_changes
+        began, busy = self.clock.monotonic(), False
         try:
             conn.execute("BEGIN IMMEDIATE")
+            busy = self.clock.monotonic() - began > HELD_UP_S
             done = [self._one(job, signals) for job in batch]
             conn.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  # whatever broke the batch, its callers learn it and the writer lives on
@@ -216,12 +235,14 @@ class Database:
             signals = {}
             done = [_Done(job.future, None, _unavailable(error)) for job in batch]
             self.problem = _said(error)
+            busy = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _LOCKED
         else:
             trouble = next((item.error for item in done if isinstance(item.error, StorageUnavailable)), None)
             if trouble is not None:
                 self.problem = _said(trouble.__cause__ or trouble)
             elif conn.total_changes != changes:  # a transaction that wrote nothing proves nothing
                 self.problem = ""
+        self.observe(self.clock.monotonic() - began, busy=busy)
         try:
             self._loop.call_soon_threadsafe(self._settle, done, signals)
         except RuntimeError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agent.domain import Principal, Task, content_hash
@@ -34,9 +34,11 @@ class Duplicate:
 class Inbox:
     """Accepts deliveries (invariant 11): nothing acked is lost, nothing delivered twice is done twice."""
 
-    def __init__(self, db: Database, ids: Ids) -> None:
+    def __init__(self, db: Database, ids: Ids, *, limited: Callable[[str], object] = str) -> None:
+        """`limited` hears the scope of each quota that turned somebody away."""
         self._db = db
         self._ids = ids
+        self._limited = limited
 
     async def accept(
         self,
@@ -94,6 +96,7 @@ class Inbox:
 
         result = await self._db.write(write)
         if isinstance(result, QuotaExceeded):
+            self._limited(result.scope)
             raise result
         return result
 
@@ -132,6 +135,7 @@ class Inbox:
 
         result = await self._db.write(write)
         if isinstance(result, QuotaExceeded):
+            self._limited(result.scope)
             raise result
         return result
 
