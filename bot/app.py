@@ -63,6 +63,7 @@ from bot.policies import Policies
 from bot.posting import Poster
 from bot.sessions import Sessions
 from bot.streams import Streams
+from bot.tidying import Tidying
 from bot.tracing import Traces
 from bot.undo import Undo
 from bot.watching import CountedSlack, Watch, watch_breakers, watch_loop, watch_traces
@@ -387,6 +388,7 @@ class _Builder:
             signer=signer,
             retention=Retention(db, days=settings.retention_days),
             undo=Undo(db, control, settings.data / "workspaces", settings.project).carry_out,
+            tidy=Tidying(db, settings.data / "workspaces", days=settings.workspace_days).tidy,
         )
 
     async def build_local(self) -> App:

@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     """File that gets every span as JSON Lines, where no OTEL_EXPORTER_OTLP_ENDPOINT is set."""
     trace_content: bool = False
     """Whether spans carry the first 500 characters of tasks, messages, arguments and results, redacted."""
+    workspace_days: float = Field(default=7, ge=2)
+    """Days after a run's end until its copy of the project is removed; changes can be taken back for one day."""
     host: str = "127.0.0.1"
     """Address on which the web server listens."""
     port: int = Field(default=8080, ge=0, le=65_535)

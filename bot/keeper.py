@@ -36,9 +36,10 @@ class Keeper:
         signer: Signer | None = None,
         retention: Retention | None = None,
         undo: Callable[[], Awaitable[object]] | None = None,
+        tidy: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
         self._lease, self._control, self._clock, self._resumed = lease, control, clock, resumed
-        self._signer, self._retention, self._undo = signer, retention, undo
+        self._signer, self._retention, self._undo, self._tidy = signer, retention, undo, tidy
         self._tasks: list[asyncio.Task[None]] = []
         self._look = asyncio.Event()
         self.lost = asyncio.Event()
@@ -82,6 +83,8 @@ class Keeper:
             self._tasks.append(loop.create_task(_every(SIGN_EVERY_S, "sign", self._signer.sign), name="audit"))
         if self._retention is not None:
             self._tasks.append(loop.create_task(_every(RETAIN_EVERY_S, "retain", self._retain), name="retention"))
+        if self._tidy is not None:
+            self._tasks.append(loop.create_task(_every(RETAIN_EVERY_S, "tidy", self._remove_workspaces), name="tidy"))
 
     def look(self, key: str = "") -> None:
         """There is a new control row."""
@@ -165,6 +168,10 @@ class Keeper:
         dropped = await self._retention.drop()
         if dropped.runs:
             _log.info("payloads_dropped", runs=dropped.runs, events=dropped.events, bodies=dropped.bodies)
+
+    async def _remove_workspaces(self) -> None:
+        if self._tidy is not None and (gone := await self._tidy()):
+            _log.info("workspaces_removed", runs=gone)
 
 
 async def _every(seconds: float, name: str, chore: Callable[[], Awaitable[object]]) -> None:
