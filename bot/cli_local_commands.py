@@ -39,7 +39,37 @@ def add_local(commands: Any) -> None:  # noqa: ANN401  # argparse has no public 
     trace.add_argument("run_id", metavar="RUN", help="a run's id, or the beginning of one")
     trace.add_argument("--json", action="store_true", help="print JSON")
     trace.set_defaults(run=_trace)
-    for parser in (run, trace):
+    backup = commands.add_parser(
+        "backup",
+        help="save database and signed heads in one file, beside a running server",
+        description="One consistent snapshot, checked before it stands there: journal, bodies, decisions, signed heads "
+        "and their public key. Not in it: the private key (keep a copy apart), workspaces, configuration, secrets.",
+    )
+    backup.add_argument("file", type=Path, metavar="FILE", help="file to write; only its owner may read it")
+    backup.add_argument("--with-key", action="store_true", help="put the private key of the audit in, too")
+    backup.add_argument("--force", action="store_true", help="overwrite the file")
+    backup.set_defaults(run=_backup)
+
+    restore = commands.add_parser(
+        "restore",
+        help="put a backup into the data folder",
+        description="Checked before and after. Refused while a process drives the runs there. With --force what stands "
+        "there is moved aside, not removed. The private key has to be in the folder already, or in the backup.",
+    )
+    restore.add_argument("file", type=Path, metavar="FILE", help="a backup")
+    restore.add_argument("--force", action="store_true", help="also where a database is already; it is kept aside")
+    restore.add_argument("--new-key", action="store_true", help="the key is lost: sign with a new one from now on")
+    restore.set_defaults(run=_restore)
+
+    migrate = commands.add_parser(
+        "migrate",
+        help="bring the database to this release's schema",
+        description="Says what will be done, checks before and after, and keeps a copy. `serve` migrates by itself; "
+        "this is for those who want to see it, and to keep the copy.",
+    )
+    migrate.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
+    migrate.set_defaults(run=_migrate)
+    for parser in (run, trace, backup, restore, migrate):
         _config(parser)
 
 
@@ -71,3 +101,21 @@ def _trace(arguments: argparse.Namespace) -> int:
     from bot import cli_trace  # noqa: PLC0415  # as at the top
 
     return cli_trace.trace(_settings(arguments), arguments.run_id, dict(os.environ), as_json=arguments.json)
+
+
+def _backup(arguments: argparse.Namespace) -> int:
+    from bot import cli_backup  # noqa: PLC0415  # as at the top
+
+    return cli_backup.backup(_settings(arguments), arguments.file, with_key=arguments.with_key, force=arguments.force)
+
+
+def _restore(arguments: argparse.Namespace) -> int:
+    from bot import cli_backup  # noqa: PLC0415  # as at the top
+
+    return cli_backup.restore(_settings(arguments), arguments.file, force=arguments.force, new_key=arguments.new_key)
+
+
+def _migrate(arguments: argparse.Namespace) -> int:
+    from bot import cli_backup  # noqa: PLC0415  # as at the top
+
+    return cli_backup.migrate(_settings(arguments), dry_run=arguments.dry_run)

@@ -49,11 +49,16 @@ _FILL: Mapping[str, Callable[[sqlite3.Connection], None]] = MappingProxyType({"m
 
 def is_current(conn: sqlite3.Connection) -> bool:
     """Whether the file has exactly this release's schema; raises sqlite3.Error when it is no database."""
+    return set(applied(conn)) == set(STATEMENTS)
+
+
+def applied(conn: sqlite3.Connection) -> tuple[str, ...]:
+    """The migrations that were applied to the file, oldest first; raises sqlite3.Error when it is no database."""
     known = conn.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone()
     if known is None:
-        return False
-    applied = conn.execute("SELECT name FROM _sqlite_migrations WHERE migration_set = 'secondkey'")
-    return {name for (name,) in applied} == set(STATEMENTS)
+        return ()
+    query = "SELECT name FROM _sqlite_migrations WHERE migration_set = 'secondkey' ORDER BY applied_at, name"
+    return tuple(name for (name,) in conn.execute(query))
 
 
 def migrate(path: Path) -> None:
