@@ -19,6 +19,7 @@ SecondKeyError
 │   ├── NotEntitled
 │   ├── OwnRequest
 │   ├── ReasonRequired
+│   ├── TooSoon
 │   ├── Redelivered
 │   ├── NotClaimed
 │   ├── GrantRefused
@@ -189,6 +190,12 @@ class Redelivered(DecisionError):
     """This was delivered before, and what it asked for is done already."""
 
     code = "REDELIVERED"
+
+
+class TooSoon(DecisionError):
+    """This cannot be undone, so a yes counts only once there was time to read the card; nothing was decided yet."""
+
+    code = "TOO_SOON"
 
 
 class NotClaimed(DecisionError):

@@ -249,6 +249,8 @@ class ApprovalRequested(Value):
     """Principal keys of who may decide as well once half of the time is over."""
     reason_for: tuple[ReasonFor, ...] = ()
     """Votes that need a reason."""
+    floor_s: float = 0.0
+    """Real seconds for which its card must have stood before a yes counts: it cannot be undone."""
 
 
 class ApprovalDelivered(Value):

@@ -52,6 +52,8 @@ class Limits(Value):
     """Money that one run's actions may name in all, in whole units of whatever currency, before it is high."""
     run_denials: int = Field(default=3, ge=1)
     """Denied or expired actions of one run after which whatever changes something is asked."""
+    approve_floor_s: float = Field(default=0.0, ge=0, le=600)
+    """Real seconds for which the card of an irreversible action must have stood before a yes to it counts."""
     trusted: tuple[str, ...] = ()
     """Globs of hosts, addresses and accounts that the operator vouches for, whoever names them."""
     time_zone: str = "UTC"

@@ -133,7 +133,7 @@ class Rater:
             case "refuse":
                 return [rated, refusal(item.action.id, verdict.code, verdict.why)], blobs
             case "ask":
-                asked = self.approval(state, item, verdict.risk, because)
+                asked = self.approval(state, item, verdict.risk, because, irreversible=rated.irreversible)
                 grant = self._granter.find(state, item, verdict, rating.facts, asked) if by_grant else None
                 if grant is not None:
                     reasons = (*rated.reasons, reason_of(grant))
@@ -147,8 +147,10 @@ class Rater:
         """A preview as people see it: rows and files may hold what nobody is to see. What is compared is its hash."""
         return json.dumps(redacted(preview.model_dump(mode="json"), self._kit.redact))
 
-    def approval(self, state: RunState, item: ActionState, risk: Risk, because: str) -> ev.ApprovalRequested:
-        """The request for a yes that the policy wants for this action."""
+    def approval(
+        self, state: RunState, item: ActionState, risk: Risk, because: str, *, irreversible: bool = False
+    ) -> ev.ApprovalRequested:
+        """The request for a yes that the policy wants for this action; an `irreversible` one must be read first."""
         policy, now, terms = self._kit.policy(), self._kit.clock.now(), risk.terms
         team, scope = self._team(state), self._scope(state, item, risk.tier)
         return ev.ApprovalRequested(
@@ -165,6 +167,7 @@ class Rater:
             rules=terms.rules,
             escalate_to=policy.next_deciders(team, terms, scope),
             reason_for=terms.reason_for,
+            floor_s=policy.limits.approve_floor_s if irreversible else 0.0,
         )
 
     def _scope(self, state: RunState, item: ActionState, tier: Tier) -> Scope:

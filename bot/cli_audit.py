@@ -95,7 +95,7 @@ def _told(verdict: Verdict) -> Iterator[str]:
 def export(database: Path, wanted: Wanted) -> int:
     """Write the records that are wanted. Raises ConfigurationError or UnknownRun."""
     _must_be_there(database)
-    since, until = _time(wanted.since, float("-inf")), _time(wanted.until, float("inf"))
+    since, until = moment_of(wanted.since, float("-inf")), moment_of(wanted.until, float("inf"))
     write = export_csv if wanted.format == "csv" else export_jsonl
     try:
         with closing(read_only(database)) as conn:
@@ -159,7 +159,8 @@ def _one(conn: sqlite3.Connection, prefix: str) -> str:
     return found[0][0]
 
 
-def _time(text: str, otherwise: float) -> float:
+def moment_of(text: str, otherwise: float) -> float:
+    """Seconds of an ISO moment (UTC without a zone), `otherwise` for an empty one; raises ConfigurationError."""
     if not text:
         return otherwise
     try:

@@ -71,6 +71,8 @@ def add_commands(commands: Commands) -> None:
     _add_tool(commands)
     approvals = commands.add_parser("approvals", help="what waits for a yes, for how long, and whose")
     approvals.add_argument("--json", action="store_true", help="print JSON")
+    approvals.add_argument("--stats", action="store_true", help="how fast and how often each person says yes")
+    approvals.add_argument("--since", default="", metavar="TIME", help="with --stats: from then on (ISO 8601)")
     approvals.set_defaults(run=_approvals)
 
     grants = commands.add_parser("grants", help="what people allowed beforehand, and taking it back")
@@ -225,6 +227,11 @@ def _undo(arguments: argparse.Namespace) -> int:
 def _approvals(arguments: argparse.Namespace) -> int:
     from bot import cli_approvals  # noqa: PLC0415  # as at the top
 
+    if arguments.stats:
+        from bot import cli_audit, cli_stats  # noqa: PLC0415  # as at the top
+
+        since = cli_audit.moment_of(arguments.since, 0.0)
+        return cli_stats.print_stats(_settings(arguments), since=since, as_json=arguments.json)
     return cli_approvals.print_pending(_settings(arguments), as_json=arguments.json)
 
 

@@ -83,6 +83,7 @@ NEXT_STEP: Final[dict[type[BaseException], str]] = {
     errors.AlreadyDecided: "The card shows who decided.",
     errors.NotEntitled: "The card names those who are.",
     errors.OwnRequest: "The card names who may.",
+    errors.TooSoon: "Please read it, and press Approve again.",
     errors.NotClaimed: "Its card shows who has it; press Claim if nobody does.",
     errors.StillPossible: "",
     errors.UnknownSubject: "It may be of another installation; `/agent approvals` lists what waits.",

@@ -15,6 +15,7 @@ from agent.errors import (
     OwnRequest,
     ReasonRequired,
     Redelivered,
+    TooSoon,
     UnknownSubject,
 )
 from agent.events import (
@@ -87,7 +88,7 @@ class ApprovalDecisions:
 
         `key` is the delivery's, kept in the same transaction; Redelivered when it came before, and nothing changes.
         `allow` gives a grant with the yes, or nothing is decided: never on one's own request.
-        Raises UnknownSubject, AlreadyDecided, NotEntitled, OwnRequest, GrantRefused, ReasonRequired or
+        Raises UnknownSubject, AlreadyDecided, NotEntitled, OwnRequest, TooSoon, GrantRefused, ReasonRequired or
         StorageUnavailable.
         """
 
@@ -105,6 +106,8 @@ class ApprovalDecisions:
             refusal = self._refusal(principal, row, own=own)
             if refusal is not None:
                 return _refuse(tx, refusal, principal, approval, via)
+            if vote == "approve" and tx.now < row.counts_from(self._clock.rate):
+                return _refuse(tx, TooSoon(), principal, approval, via)
             if vote in row.reason_for and not reason.strip():
                 return ReasonRequired()  # nothing was refused to them: they say why, and press again
             events = self._events_of(tx, row, principal, vote, own=own, reason=reason.strip())

@@ -132,7 +132,9 @@ class Store:
         await self.journal.commit(run, (ev.ActionProposed(action=action), rated), Fact(), blobs=blobs)
         return action
 
-    async def ask(self, run: str, *, quorum: int = 1, timeout_s: float = APPROVAL_TIMEOUT_S) -> ApprovalRow:
+    async def ask(
+        self, run: str, *, quorum: int = 1, timeout_s: float = APPROVAL_TIMEOUT_S, floor_s: float = 0.0
+    ) -> ApprovalRow:
         """A pending approval for a new medium action of the run."""
         action = await self.propose(run, Tier.MEDIUM)
         approval, now = self.ids.new("ok"), self.clock.now()
@@ -147,6 +149,7 @@ class Store:
             timeout_s=timeout_s,
             deciders=tuple(person.key for person in DECIDERS),
             quorum=quorum,
+            floor_s=floor_s,
         )
         await self.journal.commit(run, (asked,), Fact())
         return self.approval(approval)

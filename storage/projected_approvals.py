@@ -33,10 +33,11 @@ def approval_requested(work: Working, event: ev.ApprovalRequested, seq: int) -> 
          event.timeout_s, event.quorum, json.dumps(event.deciders, separators=(",", ":")), event.because,
          event.created_at + REMIND_AT * event.timeout_s),
     )  # fmt: skip
-    if event.rules or event.escalate_to or event.reason_for:
+    if event.rules or event.escalate_to or event.reason_for or event.floor_s:
         lists = (event.rules, event.escalate_to, event.reason_for)
         work.tx.conn.execute(
-            "INSERT INTO approval_terms VALUES (?, ?, ?, ?)", (event.approval, *(json.dumps(one) for one in lists))
+            "INSERT INTO approval_terms VALUES (?, ?, ?, ?, ?)",
+            (event.approval, *(json.dumps(one) for one in lists), event.floor_s),
         )
     work.reopen(item, "asked")
     item.approval = event.approval

@@ -14,7 +14,8 @@ _APPROVAL = """SELECT a.id, a.run, a.action, c.tool, c.tier, a.digest, a.epoch, 
   a.timeout_s, coalesce(a.delivered_at, 0.0), coalesce(a.decided_at, 0.0), a.decided_by, a.reason,
   coalesce(a.start_before, 0.0), coalesce(a.reason_until, 0.0), coalesce(a.consumed_at, 0.0), a.quorum, a.self_approved,
   a.because, coalesce(a.reminded_at, 0.0), coalesce(a.escalated_at, 0.0), r.requester, r.team, a.deciders_json,
-  r.channel, m.rules_json, m.escalate_json, m.reason_json
+  r.channel, m.rules_json, m.escalate_json, m.reason_json,
+  coalesce(m.floor_s, 0.0)
   FROM approvals a JOIN actions c ON c.run = a.run AND c.id = a.action
   JOIN runs r ON r.id = a.run LEFT JOIN approval_terms m ON m.approval = a.id"""
 _TAKEOVER = """SELECT t.id, t.run, t.action, c.tool, t.state, t.cause, t.opened_at, t.give_up_at, t.claimed_by,
@@ -63,6 +64,12 @@ class ApprovalRow:
     """Principal keys of who may decide as well once it is escalated."""
     reason_for: tuple[str, ...] = ()
     """Votes that need a reason: `approve`, `deny`."""
+    floor_s: float = 0.0
+    """Real seconds for which the card must have stood before a yes counts."""
+
+    def counts_from(self, rate: float) -> float:
+        """When (business time) a yes begins to count, at this rate of business seconds to real ones."""
+        return (self.delivered_at or self.created_at) + self.floor_s * rate if self.floor_s else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -206,6 +206,8 @@ _RECEIPTS = (
       approval TEXT NOT NULL, voter TEXT NOT NULL, at REAL NOT NULL, policy_version TEXT NOT NULL,
       voters_json TEXT NOT NULL, signature TEXT NOT NULL, PRIMARY KEY (approval, voter)
     ) STRICT, WITHOUT ROWID""",
+    # Real seconds for which the card must have stood before a yes counts.
+    "ALTER TABLE approval_terms ADD COLUMN floor_s REAL NOT NULL DEFAULT 0",
 )
 
 STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(

@@ -163,7 +163,7 @@ def _pending(view: ApprovalView, look: Look) -> str:
     row = view.approval
     until = f" Until {when(row.expires_at)}; silence is not a yes."
     votes = _yes(view)
-    late = f"{_wanted(row)}{_late(row)}"
+    late = f"{_wanted(row)}{_floor(row)}{_late(row)}"
     if view.approval.quorum <= 1:
         return f":key: *Needs a yes.* {asked}{until}{late}"
     said = f" Yes so far: {', '.join(look.actor(key) for key in votes)}." if votes else ""
@@ -175,6 +175,11 @@ def _wanted(row: ApprovalRow) -> str:
     """That the buttons will ask for a reason."""
     asks = [_VOTES[vote] for vote in ("approve", "deny") if vote in row.reason_for]
     return f" {' and '.join(asks)} {'ask' if len(asks) > 1 else 'asks'} for a reason." if asks else ""
+
+
+def _floor(row: ApprovalRow) -> str:
+    """That a yes does not count at once, since it cannot be taken back."""
+    return f" It cannot be undone: Approve counts {row.floor_s:g} s after this was posted." if row.floor_s else ""
 
 
 def _given_reasons(view: ApprovalView, look: Look) -> str:
