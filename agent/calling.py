@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -15,7 +16,8 @@ from agent.errors import (
     ModelReplyInvalid,
     ModelUnavailable,
 )
-from agent.ports import ChatModel, Fact, Intention, ModelReply, ModelRequest
+from agent.model import most_tokens
+from agent.ports import ChatModel, CountsTokens, Fact, Intention, ModelReply, ModelRequest
 from agent.proposing import SUMMARY_CHARACTERS
 from agent.rating import put_blob
 from agent.recording import Ended
@@ -66,7 +68,7 @@ class Caller:
             raise
         except (ModelError, CircuitOpen) as error:
             if not isinstance(error, ModelReplyInvalid):
-                cost = cost if isinstance(error, ModelUnavailable) else 0
+                cost = cost if isinstance(error, ModelUnavailable) and error.may_be_charged else 0
             await box.commit([self._failure(box.state.run, call, error, cost, self._since(began))], Fact())
             return None
         except Exception:  # whatever it is: a call that stays open would leave its run waiting for ever
@@ -75,21 +77,56 @@ class Caller:
         return Ended((settled,), then=tuple(events), blobs=blobs)
 
     async def _reserve(self, box: Box, call: ev.ModelCallStarted, request: ModelRequest) -> bool:
+        """Hold what the call may cost at most; else write down why it is not made."""
         async with box.money:
-            state = box.state
+            tokens = most_tokens(request)
+            call = call.model_copy(update={"reserved_tokens": tokens if self._limits.tokens else 0})
             try:
                 highest = self._model.highest_cost(request)
-            except ModelError as error:
+                self._within_tokens(box.state, tokens)
+                try:
+                    await self._hold(box, call, highest)
+                except BudgetExceeded:
+                    # Bytes are a generous bound: whoever counts tokens may still find room for the call.
+                    counted = await self._counted(request)
+                    if counted is None or counted >= highest:
+                        raise
+                    await self._hold(box, call, counted)
+            except (ModelError, BudgetExceeded) as error:
                 failed = _failed(call, error.code, str(error), 0, 0)
-                await box.commit([call, failed], Intention(epoch=state.epoch))
+                await box.commit([call, failed], Intention(epoch=box.state.epoch))
                 return False
-            if state.spent + state.reserved + highest > self._limits.micro_usd:
-                failed = _failed(call, BudgetExceeded.code, str(BudgetExceeded()), 0, 0)
-                await box.commit([call, failed], Intention(epoch=state.epoch))
-                return False
-            reserved = call.model_copy(update={"reserved_micro_usd": highest})
-            await box.commit([reserved], Intention(epoch=state.epoch))
             return True
+
+    async def _hold(self, box: Box, call: ev.ModelCallStarted, micro_usd: int) -> None:
+        """Reserve so much; the journal looks once more, at this run and at the day. Raises BudgetExceeded."""
+        state, most = box.state, self._limits.micro_usd
+        taken = state.spent + state.reserved
+        if taken + micro_usd > most:
+            raise BudgetExceeded(
+                f"{inspect.cleandoc(BudgetExceeded.__doc__ or '')} {_usd(taken)} of {_usd(most)} are spent or reserved,"
+                f" and it could cost {_usd(micro_usd)}."
+            )
+        reserved = call.model_copy(update={"reserved_micro_usd": micro_usd})
+        await box.commit([reserved], Intention(epoch=state.epoch, budget_micro_usd=most))
+
+    def _within_tokens(self, state: RunState, tokens: int) -> None:
+        most = self._limits.tokens
+        if most and state.tokens + tokens > most:
+            raise BudgetExceeded(
+                f"The run may use {most:,} tokens; {state.tokens:,} are used or reserved, and the next call could use "
+                f"{tokens:,}.",
+                scope="tokens",
+            )
+
+    async def _counted(self, request: ModelRequest) -> int | None:
+        """What it may cost by the service's own count; None where nobody counts."""
+        if not isinstance(self._model, CountsTokens):
+            return None
+        try:
+            return await self._model.counted_cost(request)
+        except (ModelError, CircuitOpen):
+            return None
 
     def _settled(
         self, call: ev.ModelCallStarted, reply: ModelReply, began: float, blobs: dict[str, str]
@@ -127,6 +164,10 @@ class Caller:
 
     def _since(self, began: float) -> int:
         return int((self._kit.clock.monotonic() - began) * 1000)
+
+
+def _usd(micro_usd: int) -> str:
+    return f"${micro_usd / 1_000_000:.4f}".rstrip("0").rstrip(".")
 
 
 def _failed(

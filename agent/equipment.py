@@ -11,6 +11,7 @@ from agent import events as ev
 from agent.grants import Standing
 from agent.policy import Policy
 from agent.ports import Clock, Committed, Condition, Ids, Journal
+from agent.resilience import Breakers
 from agent.runbooks import Runbooks
 from agent.state import RunState
 from agent.telemetry import Telemetry
@@ -73,5 +74,7 @@ class Equipment:
     """Whether this principal may still decide, looked up afresh."""
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     """How backoff waits; real seconds."""
+    breakers: Breakers | None = None
+    """Of the services behind tools; unset, none is left alone."""
     still_entitled: Callable[[str, Sequence[str]], Awaitable[frozenset[str]]] | None = None
     """Of an approval's voters, by their keys, those who may decide on it now; unset, the policy is asked."""

@@ -8,6 +8,7 @@ SecondKeyError
 │   ├── LeaseLost
 │   ├── RunStopped
 │   ├── RunPaused
+│   ├── RunQueued
 │   ├── ApprovalNotValid
 │   │   ├── GrantNotValid
 │   │   └── ReceiptNotValid
@@ -38,6 +39,7 @@ SecondKeyError
 │   ├── PreviewMismatch
 │   ├── ToolTimedOut
 │   └── ToolFailed
+│       └── ToolUnavailable
 ├── ModelError
 │   ├── ModelUnavailable          retryable: the network, a 5xx, overload
 │   ├── ModelRateLimited          retryable, knows when
@@ -108,6 +110,12 @@ class RunPaused(JournalError):
     """Everything is paused; nothing new starts until it is resumed."""
 
     code = "RUN_PAUSED"
+
+
+class RunQueued(JournalError):
+    """Other runs go first; this one waits for its turn."""
+
+    code = "RUN_QUEUED"
 
 
 class ApprovalNotValid(JournalError):
@@ -298,6 +306,12 @@ class ToolFailed(ToolError):
     code = "TOOL_FAILED"
 
 
+class ToolUnavailable(ToolFailed):
+    """The service behind the tool did not answer properly."""
+
+    code = "TOOL_UNAVAILABLE"
+
+
 class ModelError(SecondKeyError):
     """The model call did not succeed."""
 
@@ -310,6 +324,11 @@ class ModelUnavailable(ModelError):
 
     code = "MODEL_UNAVAILABLE"
     retryable = True
+
+    def __init__(self, message: str | None = None, *, may_be_charged: bool = True) -> None:
+        super().__init__(message)
+        self.may_be_charged = may_be_charged
+        """Whether the service may have worked for us all the same; not when it answered with an error at once."""
 
 
 class ModelRateLimited(ModelError):
@@ -345,6 +364,11 @@ class BudgetExceeded(SecondKeyError):
     """The run's budget does not allow another call."""
 
     code = "BUDGET_EXCEEDED"
+
+    def __init__(self, message: str | None = None, *, scope: str = "run", retry_at: float = 0.0) -> None:
+        super().__init__(message)
+        self.scope, self.retry_at = scope, retry_at
+        """Whose budget it is (run, tokens, person_day, everybody_day), and at which business time it begins anew."""
 
 
 class CircuitOpen(SecondKeyError):

@@ -92,6 +92,8 @@ class ModelCallStarted(Value):
     request_blob: str = ""
     max_tokens: int = 0
     """Tokens that the reply may have at most."""
+    reserved_tokens: int = 0
+    """What it may use at most, read and written together; 0 when nobody counted."""
 
 
 class ModelCallFinished(Value):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from agent import events as ev
@@ -11,6 +12,7 @@ from agent.domain import ApprovalState, Outcome, digest_of
 from agent.equipment import Box, Equipment
 from agent.errors import (
     ApprovalNotValid,
+    CircuitOpen,
     GrantNotValid,
     PreviewMismatch,
     ReceiptNotValid,
@@ -18,6 +20,7 @@ from agent.errors import (
     ToolError,
     ToolNotAllowed,
     ToolTimedOut,
+    ToolUnavailable,
 )
 from agent.gate import may_start
 from agent.granting import Granter, Yes
@@ -25,12 +28,15 @@ from agent.ports import Fact, Intention
 from agent.proposing import SUMMARY_CHARACTERS, Proposer, refusal, worker_of
 from agent.rating import Rater, Rating, put_blob
 from agent.recording import Ended
+from agent.resilience import Breaker
 from agent.secrets import redacted
 from agent.state import ActionState, Approval, RunState
 from agent.supervisor import StartAction
 from agent.tools.base import Preview, Tool, ToolResult
 
 ASK_AGAIN_LIMIT = 2
+FAILURES_OF_A_SERVICE = (ToolUnavailable, ToolTimedOut, OSError)
+"""A time-out is an OSError, and so is a refused connection that a tool of one's own lets through."""
 
 
 class Executor:
@@ -67,10 +73,8 @@ class Executor:
             await self._ask_again(box, item, rating, because)
             return None
         tool = self._kit.registry.get(item.action.tool, worker_of(box.state, item.action.step))
-        if _digest_now(state, item, tool) != item.action.digest:
-            why = "What would run is not what was asked: its arguments or its tool changed meanwhile."
-            changed = refusal(item.action.id, ApprovalNotValid.code, why)
-            await box.commit([changed], Intention(epoch=state.epoch))
+        if (refused := self._refused(state, item, tool)) is not None:
+            await box.commit([refused], Intention(epoch=state.epoch))
             return None
         limit_s = min(tool.timeout_s, item.action.timeout_s or tool.timeout_s)
         preview = await self._shown(item)
@@ -169,8 +173,10 @@ class Executor:
         outcome, code, summary, output = Outcome.SUCCEEDED, "", "", ""
         with self._kit.telemetry.tool_call(state, item):
             try:
-                async with asyncio.timeout(limit_s):
-                    result = await tool.run(tool.parse(item.action.arguments), self._kit.context(state), preview)
+                arguments = tool.parse(item.action.arguments)
+                with self._guard(tool, item):
+                    async with asyncio.timeout(limit_s):
+                        result = await tool.run(arguments, self._kit.context(state), preview)
                 outcome = Outcome.SUCCEEDED if result.ok else Outcome.FAILED
                 summary, output = result.summary, self._body(result)
             except TimeoutError:
@@ -178,7 +184,7 @@ class Executor:
                 summary = f"It took longer than {limit_s:g} s and was ended."
             except ToolTimedOut as error:
                 outcome, code, summary = Outcome.TIMED_OUT, error.code, str(error)
-            except (PreviewMismatch, ToolNotAllowed, SandboxUnavailable) as error:
+            except (PreviewMismatch, ToolNotAllowed, SandboxUnavailable, CircuitOpen) as error:
                 outcome, code, summary = Outcome.REFUSED, error.code, str(error)
             except ToolError as error:
                 outcome, code, summary = Outcome.FAILED, error.code, str(error)
@@ -198,6 +204,35 @@ class Executor:
             ),
             blobs,
         )
+
+    def _refused(self, state: RunState, item: ActionState, tool: Tool[Any]) -> ev.ActionFinished | None:
+        """Why a call that has its yes is not begun all the same."""
+        if _digest_now(state, item, tool) != item.action.digest:
+            why = "What would run is not what was asked: its arguments or its tool changed meanwhile."
+            return refusal(item.action.id, ApprovalNotValid.code, why)
+        left_alone = self._left_alone(tool, item)
+        return refusal(item.action.id, left_alone.code, str(left_alone)) if left_alone is not None else None
+
+    def _breaker(self, tool: Tool[Any], item: ActionState) -> Breaker | None:
+        """The breaker of the service behind a call, if there is one."""
+        name = tool.service(tool.parse(item.action.arguments)) if self._kit.breakers is not None else ""
+        return self._kit.breakers.of(name) if self._kit.breakers is not None and name else None
+
+    def _left_alone(self, tool: Tool[Any], item: ActionState) -> CircuitOpen | None:
+        """Why a call is not begun, since its service failed too often lately; never one that a person said yes to."""
+        if item.phase == "approved" or (breaker := self._breaker(tool, item)) is None:
+            return None
+        try:
+            breaker.check()
+        except CircuitOpen as error:
+            return error
+        return None
+
+    def _guard(self, tool: Tool[Any], item: ActionState) -> AbstractContextManager[None]:
+        breaker = self._breaker(tool, item)
+        if breaker is None:
+            return nullcontext()
+        return breaker.guard(counts=FAILURES_OF_A_SERVICE, insists=item.phase == "approved")
 
     def _body(self, result: ToolResult) -> str:
         return json.dumps(redacted(result.model_dump(mode="json"), self._kit.redact))

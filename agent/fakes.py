@@ -10,6 +10,7 @@ from agent.domain import Tier
 from agent.errors import (
     AlreadyStarted,
     ApprovalNotValid,
+    BudgetExceeded,
     EpochMoved,
     LeaseLost,
     ModelError,
@@ -18,7 +19,7 @@ from agent.errors import (
     RunPaused,
     RunStopped,
 )
-from agent.events import ActionStarted, ApprovalDecided, Event, RunFinished, VoteCast
+from agent.events import ActionStarted, ApprovalDecided, Event, ModelCallStarted, RunFinished, VoteCast
 from agent.ports import Committed, Condition, Intention, ModelReply, ModelRequest, Stored
 from agent.state import RunState, apply, fold
 
@@ -92,6 +93,10 @@ class MemoryJournal:
         first = state.seq + 1
         stored = tuple(Stored(first + index, self.clock.now(), event) for index, event in enumerate(events))
         after = fold(run, stored, state)
+        reserves = any(isinstance(event, ModelCallStarted) and event.reserved_micro_usd for event in events)
+        budget = condition.budget_micro_usd if isinstance(condition, Intention) else None
+        if reserves and budget is not None and after.spent + after.reserved > budget:
+            raise BudgetExceeded
         ends = any(isinstance(event, RunFinished) and event.follow_ups >= 0 for event in events)
         if ends and any(item.phase in {"proposed", "allowed", "approved"} for item in after.actions.values()):
             raise Overtaken

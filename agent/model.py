@@ -23,6 +23,7 @@ MODELS = "SECONDKEY_MODELS"
 # What a provider adds around a conversation: its own words about tools, and the marks around messages and tools.
 _TOKENS_A_REQUEST = 1024
 _TOKENS_A_PIECE = 32
+_COUNT_MARGIN = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,19 @@ class WireModel:
             PROVIDERS[kind].priced_as, name, _most_input_tokens(request), request.max_tokens
         )
 
+    async def counted_cost(self, request: ModelRequest) -> int:
+        """As `highest_cost`, by the service's own count, which counts for nothing; never above that bound.
+
+        Raises ModelError where the service does not count, and CircuitOpen when it is left alone.
+        """
+        kind, name = _split(request.model)
+        service, most = await self._service(request.model), _most_input_tokens(request)
+        self._breakers.of(request.model).check()
+        counted = await service.count(request)
+        # A service calls its own count an estimate.
+        tokens = min(most, int(counted * _COUNT_MARGIN) + _TOKENS_A_REQUEST)
+        return self._price_list().highest(PROVIDERS[kind].priced_as, name, tokens, request.max_tokens)
+
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Make exactly one wire call; raises ModelError or CircuitOpen, before the call when nobody knows its price."""
         kind, name = _split(request.model)
@@ -201,6 +215,11 @@ def _split(model: str) -> tuple[Literal["anthropic", "openai", "openai-chat"], s
             return "openai", name
         case _:
             return "openai-chat", name
+
+
+def most_tokens(request: ModelRequest) -> int:
+    """Upper bound of what a call can use, read and written together: no token is shorter than a byte."""
+    return _most_input_tokens(request) + request.max_tokens
 
 
 def _most_input_tokens(request: ModelRequest) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from agent.events import Event
 
@@ -28,7 +28,8 @@ class Fact:
 class Intention:
     """Conditional append: everything named here must hold in the very transaction that writes the events.
 
-    Raises (from commit): LeaseLost, EpochMoved, RunStopped, RunPaused, ApprovalNotValid, AlreadyStarted.
+    Raises (from commit): LeaseLost, EpochMoved, RunStopped, RunPaused, RunQueued, ApprovalNotValid, AlreadyStarted,
+    BudgetExceeded.
     """
 
     epoch: int
@@ -43,6 +44,8 @@ class Intention:
     """Grant of which the start is a use: must stand, cover the action, and have its approval among the events."""
     effect_s: float = 0.0
     """How long the effect may take, seconds; kept beside the lease so that a successor waits for it."""
+    budget_micro_usd: int | None = None
+    """What the run may have spent and reserved with the model calls among the events; None: nothing is reserved."""
 
 
 Condition = Fact | Intention
@@ -177,6 +180,15 @@ class ChatModel(Protocol):
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Make exactly one wire call; raises ModelError or CircuitOpen."""
+        ...
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A `ChatModel` whose services can say beforehand how many tokens a request has."""
+
+    async def counted_cost(self, request: ModelRequest) -> int:
+        """A closer upper bound of what the call can cost, micro-USD; raises ModelError where nobody counts."""
         ...
 
 

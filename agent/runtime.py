@@ -26,6 +26,7 @@ from agent.errors import (
     LeaseLost,
     Overtaken,
     RunPaused,
+    RunQueued,
     RunStopped,
     StorageUnavailable,
 )
@@ -362,7 +363,7 @@ class Runtime:
         """What became of a move; an error is dealt with here, so that the run goes on."""
         try:
             return await work
-        except (RunPaused, RunStopped):
+        except (RunPaused, RunStopped, RunQueued):
             paused.add(move)
             await box.catch_up()
         except Overtaken:

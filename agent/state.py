@@ -47,6 +47,8 @@ class ModelCall:
     code: str = ""
     detail: str = ""
     retryable: bool = False
+    tokens: int = 0
+    """What it may use at most while it is open, then what it used, as far as anybody counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +172,11 @@ class RunState:
     def reserved(self) -> int:
         """Micro-USD held for calls that are on the wire."""
         return sum(call.reserved for call in self.calls.values() if call.phase == "started")
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that its calls used, and may use that are on the wire."""
+        return sum(call.tokens for call in self.calls.values())
 
     @property
     def standing(self) -> tuple[ActionState, ...]:
@@ -355,6 +362,7 @@ def _call(state: RunState, event: ev.ModelCallStarted | ev.ModelCallFinished | e
             attempt=event.attempt,
             model=event.model,
             reserved=event.reserved_micro_usd,
+            tokens=event.reserved_tokens,
         )
         # An answer can tell of words, but not act on them any more; a question about the run does not even see them.
         hears = event.purpose not in {"answer", "question"}
@@ -364,7 +372,8 @@ def _call(state: RunState, event: ev.ModelCallStarted | ev.ModelCallFinished | e
     if call.phase != "started":
         raise IllegalTransition(f"model call {call.id} ended twice")
     if isinstance(event, ev.ModelCallFinished):
-        call = _with(call, phase="finished", reply_blob=event.reply_blob, cost=event.cost_micro_usd)
+        tokens = event.input_tokens + event.output_tokens or call.tokens
+        call = _with(call, phase="finished", reply_blob=event.reply_blob, cost=event.cost_micro_usd, tokens=tokens)
     else:
         call = _with(
             call,
@@ -373,6 +382,7 @@ def _call(state: RunState, event: ev.ModelCallStarted | ev.ModelCallFinished | e
             detail=event.detail,
             retryable=event.retryable,
             cost=event.cost_micro_usd,
+            tokens=call.tokens if event.cost_micro_usd else 0,
         )
     took = 0 if call.purpose == "question" else event.duration_ms  # asked beside the run, in nobody's working time
     return _set(state, calls={**state.calls, call.id: call}, active_ms=state.active_ms + took)

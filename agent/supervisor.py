@@ -35,6 +35,8 @@ class Limits:
     turns_a_step: int = MAX_TURNS_A_STEP
     actions_a_step: int = MAX_ACTIONS_A_STEP
     micro_usd: int = BUDGET_MICRO_USD
+    tokens: int = 0
+    """Read and written together, over all calls; 0: no limit."""
     active_s: float = ACTIVE_TIME_S
     chain: tuple[str, ...] = ()
     """Models in the order of trying; empty when there is none."""

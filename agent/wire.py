@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn, cast
 
 from pydantic_ai import exceptions as wire_errors
@@ -26,10 +26,13 @@ from agent.ports import Message, ModelRequest, ToolCall, ToolSpec
 Kind = Literal["anthropic", "openai", "openai-chat"]
 _TOKEN_SHAPE = re.compile(r"\b(?:sk|pk|key|bearer)[-_ ][^\s\"',;]{4,}", re.IGNORECASE)
 _DETAIL_LENGTH = 200
+COUNT_TIMEOUT_S = 5.0
 #: The HTTP requests of the call that this task is making.
 _SENT: ContextVar[list[object]] = ContextVar("sent")
 #: Statuses below 500 that pass by themselves: both SDKs would have retried them.
 _PASSING = frozenset({408, 409})
+#: A gateway gave up on a service that may still have worked.
+_MAY_HAVE_WORKED = frozenset({408, 504, 524})
 #: What an error means to us; the first line that fits counts.
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[ModelError], str], ...] = (
     (
@@ -116,17 +119,30 @@ class Service:
                 self._model,
                 _to_wire(request.messages),
                 model_settings=self._settings(request),
-                model_request_parameters=ModelRequestParameters(
-                    function_tools=[_definition(tool) for tool in request.tools],
-                    # Without text there is only a tool call left, which is how a call is forced where that is possible.
-                    allow_text_output=not (request.must_call_tool and request.tools),
-                ),
+                model_request_parameters=_parameters(request),
                 instrument=False,
             )
             return _from_wire(response)
         except Exception as error:  # noqa: BLE001  # whatever a service sends must end as a ModelError
             failure = self._translate(error)
         # Raised outside the handler: the original holds the request with its key, and would hang on as the context.
+        raise failure
+
+    async def count(self, request: ModelRequest) -> int:
+        """How many tokens the service says that the request has; raises ModelError, also where it does not count."""
+        _SENT.set([])
+        try:
+            usage = await self._model.count_tokens(
+                _to_wire(request.messages),
+                self._settings(replace(request, timeout_s=COUNT_TIMEOUT_S)),
+                _parameters(request),
+            )
+        except NotImplementedError:
+            failure: ModelError = ModelMisconfigured(f"{self._label} does not count tokens.")
+        except Exception as error:  # noqa: BLE001  # as in `ask`
+            failure = self._translate(error)
+        else:
+            return usage.input_tokens
         raise failure
 
     async def close(self) -> None:
@@ -152,7 +168,10 @@ class Service:
             return ModelRateLimited(sentence, retry_after_s=error.retry_after)
         for kinds, made, sentence in _MEANINGS:
             if isinstance(error, kinds):
-                return made(sentence.format(model=self._label, status=_status(error)))
+                said = sentence.format(model=self._label, status=_status(error))
+                if made is ModelUnavailable:
+                    return ModelUnavailable(said, may_be_charged=_may_be_charged(error))
+                return made(said)
         if isinstance(error, wire_errors.ModelHTTPError):
             return self._by_status(error)
         return ModelReplyInvalid(f"{self._label} sent something that is not a reply ({type(error).__name__}).")
@@ -182,8 +201,23 @@ async def _only_once(request: object) -> None:
     sent.append(request)
 
 
+def _may_be_charged(error: Exception) -> bool:
+    """Whether the service may have worked for us: not when it refused at once, or was never reached."""
+    if isinstance(error, wire_errors.ModelConnectionError):
+        return error.phase not in {"pool", "connect"}
+    return not isinstance(error, wire_errors.ModelHTTPError) or error.status_code in _MAY_HAVE_WORKED
+
+
 def _status(error: Exception) -> str:
     return f"HTTP {error.status_code}" if isinstance(error, wire_errors.ModelHTTPError) else type(error).__name__
+
+
+def _parameters(request: ModelRequest) -> ModelRequestParameters:
+    return ModelRequestParameters(
+        function_tools=[_definition(tool) for tool in request.tools],
+        # Without text there is only a tool call left, which is how a call is forced where that is possible.
+        allow_text_output=not (request.must_call_tool and request.tools),
+    )
 
 
 def _definition(tool: ToolSpec) -> ToolDefinition:

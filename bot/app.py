@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 
@@ -65,10 +65,12 @@ from bot.sessions import Sessions
 from bot.streams import Streams
 from bot.tidying import Tidying
 from bot.tracing import Traces
+from bot.turns import Turns
 from bot.undo import Undo
 from bot.watching import CountedSlack, Watch, watch_breakers, watch_loop, watch_traces
 from bot.web import WebServer, serve
 from storage.attachments import Attachments
+from storage.breakers import KeptBreakers
 from storage.control import Control
 from storage.database import Database
 from storage.decisions import Decisions
@@ -109,13 +111,15 @@ class App:
     streams: Streams | None = None
     services: Services | None = None
     reviser: Reviser | None = None
-    wire: WireModel | None = None
     policies: Policies | None = None
     groups: UserGroups | None = None
     sandbox: str | None = None
     """Why no sandbox holds, empty when one does; None until that was tried."""
     local: LocalDoor | None = None
     """What a terminal works through; None in a house with Slack."""
+    turns: Turns | None = None
+    closing: list[Callable[[], Awaitable[None]]] = field(default_factory=list[Callable[[], Awaitable[None]]])
+    """What is closed when no run is driven any more."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
     looks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
     """Tasks that only look something up now and then: nothing is lost when they are cut off."""
@@ -190,8 +194,8 @@ class App:
         if self.streams is not None:
             await self.streams.close()
         await self._end_tasks()
-        if self.wire is not None:
-            await self.wire.aclose()
+        for close in self.closing:
+            await close()
         await self.traces.stop()
         await self.keeper.stop()
         await asyncio.gather(*(web.stop() for web in (self.web,) if web is not None))
@@ -362,7 +366,13 @@ class _Builder:
                 return None
             self.traces.start()
             app.looks.append(asyncio.create_task(watch_loop(self.metrics, self.clock), name="loop lag"))
-            journal = SqliteJournal(db, lease, kill_file=settings.kill_file)
+            journal = SqliteJournal(
+                db,
+                lease,
+                kill_file=settings.kill_file,
+                budgets=settings.budgets,
+                room=None if self.is_local else settings.room,  # a terminal drives its own run alone
+            )
             slack = _Slack(client, bolt, installation, channels)
             await self._drive(app, journal, policies, control, chain=chain, runbooks=runbooks)
             await self._speak(app, policies, control, slack, runbooks)
@@ -450,6 +460,7 @@ class _Builder:
             everybody=settings.runs_an_hour_global,
             at_once=settings.runs_at_once,
             follow_ups=settings.follow_ups_an_hour,
+            waiting=settings.runs_waiting,
         )
 
     def _arm(self, app: App, decisions: Decisions) -> None:
@@ -494,6 +505,9 @@ class _Builder:
                 broker=self.broker,
             )
 
+        kept = KeptBreakers(app.db)
+        breakers = Breakers(self.clock, kept=kept.load(), changed=kept.keep)
+
         def kind_of_secret(text: str) -> str:
             return find_secret(text, self.known)
 
@@ -508,10 +522,12 @@ class _Builder:
             find_secret=kind_of_secret,
             redact=self.redact,
             telemetry=self.telemetry,
+            breakers=breakers,
             grants=lambda tool, requester: Grants(app.db).standing(tool, requester, self.clock.now()),
             may_still=self._may_still,
             still_entitled=self._still_entitled,
         )
+        app.closing.append(kept.aclose)
         app.reviser = Reviser(equipment)
         breakers = Breakers(self.clock)
         watch_breakers(self.metrics, breakers.states)
@@ -523,12 +539,17 @@ class _Builder:
             breakers=breakers,
         )
         if isinstance(model, WireModel) and chain:
-            app.wire = model
+            app.closing.append(model.aclose)
             app.tasks.append(asyncio.create_task(_warm_up(model), name="models"))
-        limits = Limits(chain=chain, micro_usd=int(settings.budget_usd * 1_000_000))
+        limits = Limits(chain=chain, micro_usd=int(settings.budget_usd * 1_000_000), tokens=settings.tokens_a_run)
         app.runtime = Runtime(equipment, model, limits, rush=app.rush)
         wake = app.runtime.wake
         app.db.subscribe("run", lambda run: wake(run) if self._is_ours(app.db, run) else None)
+        if not self.is_local:
+            draw = Outbox(app.db).want
+            app.turns = Turns(app.db, settings.room, wake=wake, draw=lambda run: draw(f"progress:{run}"))
+            app.db.subscribe("queue", app.turns.look)
+            app.tasks.append(asyncio.create_task(app.turns.run(), name="queue"))
         app.db.subscribe("control", app.keeper.look)
         app.keeper.start()
         await control.take()
@@ -571,6 +592,7 @@ class _Builder:
             names=identity.name,
             channels={"approval": channels.actions, "takeover": channels.takeovers},
             workspace_url=installation.url,
+            place=app.turns.place if app.turns is not None else _no_place,
             look=self._look(),
             everybody=lambda: tuple(policies().everybody(team)),
         )
@@ -615,6 +637,8 @@ class _Builder:
             command=settings.command,
             task_characters=settings.task_characters,
             quota=self._quotas(),
+            budgets=settings.budgets,
+            place=app.turns.place if app.turns is not None else _no_place,
             redact=self.redact,
             reviser=app.reviser,
             explain=app.runtime.explain if app.runtime is not None else _nobody_explains,
@@ -738,6 +762,11 @@ async def _note(db: Database, version: str, problem: str) -> None:
         await db.write(lambda tx: note_policy(tx, version, problem))
     except SecondKeyError as error:
         _log.warning("policy_not_noted", error=str(error))
+
+
+def _no_place(run: str) -> int:
+    del run
+    return 0
 
 
 async def _nobody_explains(run: str, question: str) -> str:

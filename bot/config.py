@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
 from agent.errors import ConfigurationError
+from storage.ledger import Budgets
+from storage.turns import Room
 
 CONFIG_FILE = "secondkey.toml"
 
@@ -55,8 +57,14 @@ class Settings(BaseSettings):
     """Chain of models in the order of trying, such as `anthropic:claude-sonnet-5-5,openai:gpt-6-luna`."""
     prices: dict[str, tuple[float, float]] = {}
     """USD a million tokens in and out, for models whose price is not known."""
-    budget_usd: float = Field(default=0.50, gt=0, le=100)
+    budget_usd: float = Field(default=0.50, ge=0.000_001, le=100)
     """Budget of one run."""
+    budget_usd_a_day: float = Field(default=10, ge=0, le=100_000)
+    """What the runs of one person may cost on a day (UTC); 0 for no limit."""
+    budget_usd_a_day_global: float = Field(default=100, ge=0, le=1_000_000)
+    """What all runs together may cost on a day (UTC); 0 for no limit."""
+    tokens_a_run: int = Field(default=4_000_000, ge=0)
+    """Tokens that one run may use, read and written together, also where they cost nothing; 0 for no limit."""
     task_characters: int = Field(default=8_000, ge=100, le=100_000)
     """Longest task that is taken."""
     runs_an_hour: int = Field(default=10, ge=1)
@@ -64,7 +72,11 @@ class Settings(BaseSettings):
     runs_an_hour_global: int = Field(default=100, ge=1)
     """Runs that everybody together may start in an hour."""
     runs_at_once: int = Field(default=3, ge=1)
-    """Runs of one person that may be under way at once."""
+    """Runs of one person that may be at work at once; those beyond wait for their turn."""
+    runs_at_once_global: int = Field(default=50, ge=0)
+    """Runs that may be at work at once, those that wait for people not counted; 0 for no limit."""
+    runs_waiting: int = Field(default=10, ge=0)
+    """Runs of one person beyond those at work that may wait for their turn; with 0 they are refused at once."""
     follow_ups_an_hour: int = Field(default=30, ge=1)
     """Times that a person may add words to running tasks in an hour."""
     retention_days: float = Field(default=396, gt=0)
@@ -91,6 +103,16 @@ class Settings(BaseSettings):
     @classmethod
     def _with_slash(cls, value: str) -> str:
         return value if value.endswith("/") else value + "/"
+
+    @property
+    def budgets(self) -> Budgets:
+        """What model calls may cost on a day."""
+        return Budgets(int(self.budget_usd_a_day * 1_000_000), int(self.budget_usd_a_day_global * 1_000_000))
+
+    @property
+    def room(self) -> Room:
+        """How many runs may be at work at once."""
+        return Room(person=self.runs_at_once, everybody=self.runs_at_once_global)
 
     @property
     def database(self) -> Path:

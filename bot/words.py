@@ -9,7 +9,7 @@ from typing import Final
 
 from agent import errors
 from agent.domain import ApprovalState, Outcome, Principal, RunStatus, TakeoverState
-from agent.errors import AlreadyDecided, ConfigurationError, QuotaExceeded, SecondKeyError
+from agent.errors import AlreadyDecided, BudgetExceeded, ConfigurationError, QuotaExceeded, SecondKeyError
 from bot.blocks.kit import when
 from bot.blocks.text import inline, prose
 
@@ -74,6 +74,7 @@ NEXT_STEP: Final[dict[type[BaseException], str]] = {
     errors.LeaseLost: "That one answers; please try again in a minute.",
     errors.RunStopped: "Mention me in its thread to start it anew.",
     errors.RunPaused: "An admin resumes with `/agent resume`.",
+    errors.RunQueued: "Its thread shows how many go before it.",
     errors.ApprovalNotValid: "Please decide on its newest card.",
     errors.ReceiptNotValid: "An operator runs `secondkey audit verify`; ask again if it is still wanted.",
     errors.AlreadyStarted: "Its card shows what came of it.",
@@ -97,6 +98,7 @@ NEXT_STEP: Final[dict[type[BaseException], str]] = {
     errors.PreviewMismatch: "It is asked about anew, with a fresh preview.",
     errors.ToolTimedOut: "A smaller task may fit.",
     errors.ToolFailed: "The run's thread has the tool's own words.",
+    errors.ToolUnavailable: "It is left alone for a while when it goes on so; please ask again later.",
     errors.ModelError: "Another model is tried if there is one; else please give me the task again later.",
     errors.ModelMisconfigured: "An operator has to mend it; `secondkey doctor` tries each model.",
     errors.UnknownPrice: "",
@@ -111,7 +113,7 @@ def sentence(error: BaseException, *, command: str = "/agent") -> str:
     match error:
         case AlreadyDecided():
             return _already(error)
-        case QuotaExceeded():
+        case QuotaExceeded() | BudgetExceeded():
             again = f" Please try again at {when(error.retry_at)}." if error.retry_at else _next_step(error)
             return inline(str(error), 400) + again.replace("/agent", command)
         case ConfigurationError():

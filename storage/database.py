@@ -17,7 +17,7 @@ from storage.receipts import Keyring
 from storage.schema import is_current, migrate
 
 T = TypeVar("T")
-Topic = Literal["run", "head", "outbox", "deadline", "control", "home"]
+Topic = Literal["run", "head", "outbox", "deadline", "control", "home", "queue"]
 Subscriber = Callable[[str], None]
 HELD_UP_S = 0.1
 """A transaction that could not begin for so long waited for another process."""

@@ -18,9 +18,11 @@ from storage.blobs import BODY, body_of, key_of
 from storage.database import Database, Tx, insert_many
 from storage.flags import refuse_if_halted
 from storage.lease import Lease
+from storage.ledger import Budgets
 from storage.projected_grants import check_use, check_yes
 from storage.projections import project
 from storage.receipts import check_decision, seal
+from storage.turns import Room
 from storage.working import ActionRow, Working
 
 _ADD = "INSERT INTO events VALUES {}"
@@ -110,9 +112,18 @@ def _decoded(run: str, rows: Iterable[tuple[int, float, str | None]]) -> tuple[S
 class SqliteJournal:
     """The agent's one way of writing: `commit`. Starts are fenced here, in the transaction that writes them."""
 
-    def __init__(self, db: Database, lease: Lease, *, kill_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        db: Database,
+        lease: Lease,
+        *,
+        kill_file: Path | None = None,
+        budgets: Budgets | None = None,
+        room: Room | None = None,
+    ) -> None:
         self._db = db
         self._kill_file = kill_file
+        self._budgets, self._room = budgets, room
         self.lease_token = lease.token
 
     async def commit(
@@ -121,13 +132,15 @@ class SqliteJournal:
         """Append events in one transaction, with the bodies they name.
 
         Raises EpochMoved, LeaseLost, RunStopped, RunPaused, ApprovalNotValid, AlreadyStarted, AlreadyDecided,
-        UnknownRun, JournalError or StorageUnavailable; then nothing was written.
+        BudgetExceeded, RunQueued, UnknownRun, JournalError or StorageUnavailable; then nothing was written.
         """
 
         def write(tx: Tx) -> Committed:
             work = Working.load(tx, run)
             work.by_driver = True
             self._check(work, events, condition)
+            if isinstance(condition, Intention):
+                work.budget, work.budgets, work.room = condition.budget_micro_usd, self._budgets, self._room
             if blobs:
                 keep_blobs(tx, blobs)
             committed = append(tx, run, events, work=work)

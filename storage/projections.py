@@ -10,11 +10,13 @@ from typing import Any
 
 from agent import events as ev
 from agent.domain import Outcome, RunStatus
-from agent.errors import AlreadyStarted, ApprovalNotValid, JournalError, Overtaken
+from agent.errors import AlreadyStarted, ApprovalNotValid, BudgetExceeded, JournalError, Overtaken
+from storage import ledger
 from storage import projected_approvals as approvals
 from storage import projected_cards as cards
 from storage import projected_grants as grants
 from storage import projected_takeovers as takeovers
+from storage.turns import refuse_before_turn
 from storage.working import LANE_DECISION, LANE_PROGRESS, ActionRow, RunRow, Working
 
 TITLE_CHARS = 200
@@ -79,6 +81,8 @@ def _run_created(work: Working, event: ev.RunCreated, seq: int) -> None:
 
 def _run_started(work: Working, event: ev.RunStarted, seq: int) -> None:
     del event, seq
+    if work.room is not None and work.live.status is RunStatus.QUEUED:
+        refuse_before_turn(work.tx.conn, work.id, work.live.requester, work.room)
     work.live.status = RunStatus.RUNNING
     work.live.started_at = work.live.started_at or work.tx.now
 
@@ -110,24 +114,41 @@ def _co_requester(work: Working, event: ev.CoRequesterAdded | ev.FollowUpReceive
 
 def _model_call_started(work: Working, event: ev.ModelCallStarted, seq: int) -> None:
     del seq
-    beside = event.purpose == "question"
-    row = (work.id, event.call, event.reserved_micro_usd, beside)
-    work.tx.conn.execute("INSERT INTO calls VALUES (?, ?, ?, ?)", row)
-    work.live.reserved += event.reserved_micro_usd
+    _within_budgets(work, event.reserved_micro_usd)
+    beside, day, held = event.purpose == "question", ledger.day_of(work.tx.now), event.reserved_micro_usd
+    query = "INSERT INTO calls(run, id, reserved_micro_usd, beside, day, model) VALUES (?, ?, ?, ?, ?, ?)"
+    work.tx.conn.execute(query, (work.id, event.call, held, beside, day, event.model))
+    if held:
+        ledger.reserve(work.tx.conn, day, work.live.requester, event.model, held)
+    work.live.reserved += held
     work.live.in_flight += not beside
 
 
 def _model_call_ended(work: Working, event: ev.ModelCallFinished | ev.ModelCallFailed, seq: int) -> None:
     del seq
     row = work.tx.conn.execute(
-        "DELETE FROM calls WHERE run = ? AND id = ? RETURNING reserved_micro_usd, beside", (work.id, event.call)
+        "DELETE FROM calls WHERE run = ? AND id = ? RETURNING reserved_micro_usd, beside, day, model",
+        (work.id, event.call),
     ).fetchone()
     if row is None:
         raise JournalError(f"Model call {event.call} is not on the wire.")
     run = work.live
+    if row[0] or event.cost_micro_usd:
+        ledger.settle(work.tx.conn, row[2], run.requester, row[3], row[0], event.cost_micro_usd)
     run.reserved -= row[0]
     run.spent += event.cost_micro_usd
     run.in_flight -= not row[1]
+
+
+def _within_budgets(work: Working, micro_usd: int) -> None:
+    """Raise BudgetExceeded when so much more would break the run's budget or one of the day's."""
+    run = work.live
+    if micro_usd and work.budget is not None and run.spent + run.reserved + micro_usd > work.budget:
+        raise BudgetExceeded
+    if micro_usd and work.budgets is not None:
+        refused = ledger.refusal(work.tx.conn, work.tx.now, run.requester, micro_usd, work.budgets)
+        if refused is not None:
+            raise refused
 
 
 def _step_started(work: Working, event: ev.StepStarted, seq: int) -> None:

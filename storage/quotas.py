@@ -21,6 +21,8 @@ class Quotas:
     """Runs that all people together may start in an hour."""
     at_once: int = 3
     """Runs of one person that are neither over nor waiting for people."""
+    waiting: int = 0
+    """Runs of one person beyond those that may wait for their turn."""
     follow_ups: int = 30
     """Follow-ups to runs under way that a person may write in an hour."""
 
@@ -31,9 +33,10 @@ def check_quotas(conn: sqlite3.Connection, requester: str, now: float, quotas: Q
     if quotas.at_once:
         query = "SELECT count(*) FROM runs WHERE requester = ? AND status IN ('queued', 'running')"
         (busy,) = conn.execute(query, (requester,)).fetchone()
-        if busy >= quotas.at_once:
+        if busy >= quotas.at_once + quotas.waiting:
             runs = "run" if busy == 1 else "runs"
-            text = f"You have {busy} {runs} going; at most {quotas.at_once} run at once for one person."
+            beyond = f", and {quotas.waiting} more wait for their turn" if quotas.waiting else ""
+            text = f"You have {busy} {runs} going; at most {quotas.at_once} run at once for one person{beyond}."
             return QuotaExceeded(text, scope="at_once")
     if quotas.per_person:
         mine = "SELECT created_at FROM runs WHERE requester = ? AND created_at > ?"

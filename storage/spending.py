@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from storage import ledger
 from storage.database import Database
+from storage.ledger import Booked, Budgets
 from storage.quotas import WINDOW_S, Quotas, check_quotas
 
 
@@ -30,6 +32,19 @@ class Left:
     """When the next run is possible; 0 for now, infinity for "when one of yours is over"."""
 
 
+@dataclass(frozen=True, slots=True)
+class DayMoney:
+    """The budgets of a UTC day and what is booked against them."""
+
+    budgets: Budgets
+    person: Booked
+    everybody: Booked
+    models: tuple[Booked, ...]
+    """The dearest first."""
+    anew_at: float
+    """Business time at which the next day begins."""
+
+
 class Spending:
     """Counts over the runs; synchronous, in the loop's thread."""
 
@@ -41,6 +56,23 @@ class Spending:
         query = """SELECT count(*), coalesce(sum(spent_micro_usd), 0), coalesce(sum(reserved_micro_usd), 0)
           FROM runs WHERE requester = ? AND created_at >= ?"""
         return Spent(*self._db.read(lambda conn: conn.execute(query, (requester, at)).fetchone()))
+
+    def days(self, requester: str, now: float, budgets: Budgets) -> DayMoney:
+        """What was booked on the UTC day of this business time for a person, for everybody and for each model."""
+        day = ledger.day_of(now)
+
+        def read(conn: sqlite3.Connection) -> DayMoney:
+            models = """SELECT name, spent_micro_usd, reserved_micro_usd, calls FROM ledger
+              WHERE day = ? AND scope = 'model' ORDER BY spent_micro_usd DESC, name"""
+            return DayMoney(
+                budgets,
+                person=ledger.booked(conn, day, "person", requester),
+                everybody=ledger.booked(conn, day, "everybody"),
+                models=tuple(Booked(*row) for row in conn.execute(models, (day,))),
+                anew_at=float((day + 1) * ledger.DAY_S),
+            )
+
+        return self._db.read(read)
 
     def left(self, requester: str, now: float, quotas: Quotas) -> Left:
         """How many runs more, and when the next one is possible."""

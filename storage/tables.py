@@ -210,6 +210,21 @@ _RECEIPTS = (
     "ALTER TABLE approval_terms ADD COLUMN floor_s REAL NOT NULL DEFAULT 0",
 )
 
+_FAULTS = (
+    # Model money by UTC day of business time: for everybody (empty name), each person, each model.
+    """CREATE TABLE ledger (
+      day INTEGER NOT NULL, scope TEXT NOT NULL, name TEXT NOT NULL, reserved_micro_usd INTEGER NOT NULL,
+      spent_micro_usd INTEGER NOT NULL, calls INTEGER NOT NULL, PRIMARY KEY (day, scope, name)
+    ) STRICT, WITHOUT ROWID""",
+    # Where a call is booked; day 0: reserved before there was a ledger.
+    "ALTER TABLE calls ADD COLUMN day INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE calls ADD COLUMN model TEXT NOT NULL DEFAULT ''",
+    # Services that failed lately. opened_at: transport time; NULL while calls go through.
+    """CREATE TABLE breakers (
+      name TEXT PRIMARY KEY, failures INTEGER NOT NULL, opened_at REAL
+    ) STRICT, WITHOUT ROWID""",
+)
+
 STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "m001_tables": _FIRST,
@@ -219,6 +234,7 @@ STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "m006_takeover": _TAKEOVER,
         "m007_entry": _ENTRY,
         "m008_policy": _POLICY,
+        "m009_faults": _FAULTS,
         "m011_traced": _TRACED,
         "m013_receipts": _RECEIPTS,
     }

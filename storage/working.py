@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from agent.domain import Outcome, Principal, RunStatus
 from agent.errors import AlreadyStarted, JournalError, RunStopped, UnknownRun
 from storage.database import Tx, insert_many
+from storage.ledger import Budgets
+from storage.turns import Room
 
 LANE_DECISION, LANE_CARD, LANE_TAKEOVER, LANE_PROGRESS = range(4)
 GENESIS = bytes(32)
@@ -94,6 +96,12 @@ class Working:
     messages: dict[str, int] = field(default_factory=dict[str, int])
     """Outbox keys to bump, with their lanes."""
     by_driver: bool = False
+    budget: int | None = None
+    """What the run may have spent and reserved when a call is reserved, micro-USD; None: the append says nothing."""
+    budgets: Budgets | None = None
+    """What everybody may spend on a day, when the append is to keep to it."""
+    room: Room | None = None
+    """How many runs may be at work at once, when the append is to keep to it."""
     status_before: RunStatus = RunStatus.QUEUED
 
     @classmethod
@@ -168,6 +176,7 @@ class Working:
             run.status = RunStatus.WAITING if run.waiting_on and not run.in_flight else RunStatus.RUNNING
         if run.status != self.status_before:
             conn.execute(_WRITE_STATUS, (run.status, run.id))
+            tx.signal("queue")
         conn.execute(_WRITE_RUN, (
             run.epoch, run.started_at, run.ended_at, run.steps, run.spent, run.reserved, run.waiting_on,
             run.in_flight, run.seq, run.head, run.answer_blob, run.summary, run.id,
@@ -207,6 +216,7 @@ class Working:
     def add_run(self, row: RunRow, *, task: str, parent: str, title: str, trace_id: str, span_id: str) -> None:
         """Insert the run's row; what stands in it from the start never changes."""
         self.run = row
+        self.tx.signal("queue")  # it may go before others who wait
         self.tx.conn.execute(
             "INSERT INTO runs VALUES "
             "(?, ?, ?, ?, ?, ?, 'queued', 0, ?, ?, ?, NULL, NULL, 0, 0, 0, 0, 0, 0, x'', ?, ?, '', '')",

@@ -136,6 +136,14 @@ class Tool(Generic[A]):
         body = {"description": self.description, "name": self.name, "schema": self.schema}
         return hashlib.sha256(canonical(body)).hexdigest()
 
+    def service(self, arguments: A) -> str:
+        """What is left alone for a while when calls of it fail in a row; empty for what no service stands behind.
+
+        A command in the sandbox is the model's own, so its time-out says nothing of the sandbox.
+        """
+        del arguments
+        return "" if self.needs_sandbox else self.name
+
     def spec(self) -> ToolSpec:
         """What a model is told of it."""
         return ToolSpec(name=self.name, description=self.description, schema=self.schema)

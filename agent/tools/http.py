@@ -114,6 +114,10 @@ class HttpRequest(Tool[HttpArguments]):
         verb = "Get" if arguments.method in {"GET", "HEAD"} else f"Send {arguments.method} to"
         return f"{verb} {arguments.url}"[:150]
 
+    def service(self, arguments: HttpArguments) -> str:
+        """Each place stands for itself."""
+        return f"{self.name} {read_url(arguments.url).origin}"
+
     async def run(self, arguments: HttpArguments, context: ToolContext, preview: Preview) -> ToolResult:
         """The answer; raises HostNotAllowed, SecretNotAllowed, ToolFailed, ToolTimedOut."""
         del preview

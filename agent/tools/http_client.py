@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from agent.errors import BadArguments, HostNotAllowed, ToolFailed, ToolTimedOut
+from agent.errors import BadArguments, HostNotAllowed, ToolFailed, ToolTimedOut, ToolUnavailable
 from agent.tools.addresses import kind_of
 from agent.tools.egress import Egress, Url, read_url
 
@@ -101,10 +101,10 @@ class HttpClient:
         try:
             addresses = await self._resolve(url.host, url.port)
         except (OSError, UnicodeError) as error:
-            raise ToolFailed(f"{url.host} cannot be found.") from error
+            raise ToolUnavailable(f"{url.host} cannot be found.") from error
         kinds = {kind_of(address) for address in addresses}
         if not kinds:
-            raise ToolFailed(f"{url.host} cannot be found.")
+            raise ToolUnavailable(f"{url.host} cannot be found.")
         if "forbidden" in kinds or ("private" in kinds and not allowed.private):
             raise HostNotAllowed(f"{url.host} leads to an address inside a private or reserved network.")
         return addresses
@@ -137,7 +137,7 @@ class HttpClient:
         except TimeoutError:
             raise
         except (aiohttp.ClientError, OSError, zlib.error, ValueError) as error:
-            raise ToolFailed(f"{url.origin} did not answer properly ({type(error).__name__}).") from error
+            raise ToolUnavailable(f"{url.origin} did not answer properly ({type(error).__name__}).") from error
 
 
 async def _read(answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:

@@ -17,7 +17,7 @@ from bot.words import APPROVAL, OUTCOME, TAKEOVER, count, duration, money, peopl
 from storage.quotas import Quotas
 from storage.rows import ApprovalRow, TakeoverRow
 from storage.short_ids import short
-from storage.spending import Left, Spent
+from storage.spending import DayMoney, Left, Spent
 from storage.views import ActionView, RunLine
 
 _MOST = 12
@@ -156,10 +156,32 @@ def next_run(left: Left) -> str:
     return f"The next run is possible at {when(left.next_at)}."
 
 
-def budget(today: Spent, left: Left, quotas: Quotas, budget_micro_usd: int, last: Sequence[RunLine]) -> list[Block]:
-    """The same with what the last runs cost."""
+def day_lines(days: DayMoney) -> str:
+    """What model calls may still cost on this day, and when it begins anew."""
+    lines: list[str] = []
+    for name, limit, taken in (
+        ("You a day", days.budgets.person_day, days.person.taken),
+        ("Everybody a day", days.budgets.everybody_day, days.everybody.taken),
+    ):
+        left = f"{money(max(0, limit - taken))} of {money(limit)} left" if limit else "no limit"
+        lines.append(f"• *{name}:* {left}")
+    if days.budgets.person_day or days.budgets.everybody_day:
+        lines.append(f"• *Anew at:* {when(days.anew_at)}")
+    return "\n".join(lines)
+
+
+def budget(  # noqa: PLR0917  # what somebody spent, and each kind of limit
+    today: Spent,
+    left: Left,
+    quotas: Quotas,
+    budget_micro_usd: int,
+    last: Sequence[RunLine],
+    days: DayMoney | None = None,
+) -> list[Block]:
+    """The same with the budgets of the day and what the last runs cost."""
+    of_day = f"\n{day_lines(days)}" if days is not None else ""
     blocks: list[Block] = [
-        section("*Your budget*\n" + budget_lines(today, left, quotas, budget_micro_usd)),
+        section("*Your budget*\n" + budget_lines(today, left, quotas, budget_micro_usd) + of_day),
         section(next_run(left)),
     ]
     if last:

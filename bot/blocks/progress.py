@@ -23,14 +23,16 @@ STEP_MARK = {
 """A plan's step for people: a sign and the word for it, because a sign alone is not read aloud."""
 
 
-def progress_message(view: RunView, look: Look, waits_at: tuple[str, ...] = (), approvals_channel: str = "") -> Message:
-    """The progress of a run. `waits_at` are links to the cards that it waits for."""
+def progress_message(
+    view: RunView, look: Look, waits_at: tuple[str, ...] = (), approvals_channel: str = "", place: int = 0
+) -> Message:
+    """The progress of a run. `waits_at` are links to the cards that it waits for, `place` is its place in the queue."""
     run, is_final = view.run, view.run.status.is_final
     by = f" by {look.actor(view.stop.by)}" if view.stop is not None and run.status is RunStatus.CANCELLED else ""
     head = f":robot_face: *An AI works here.* Status: *{RUN[run.status]}*{by}."
     has_no_plan = is_final and not view.steps and bool(view.plan_failed)
     plan = "_No plan was made; the answer says why._" if has_no_plan else plan_lines(view)
-    blocks: list[Block] = [section(head), section(plan)]
+    blocks: list[Block] = [section(head), section(turn_line(place) or plan)]
     if files := files_line(view):
         blocks.append(context(files))
     if waits_at and run.status is RunStatus.WAITING:
@@ -48,6 +50,14 @@ def progress_message(view: RunView, look: Look, waits_at: tuple[str, ...] = (), 
     if not is_final:
         blocks.append(actions(f"run:{run.id}", stop_button(run.id)))
     return Message.of(f"An AI works on this: {RUN[run.status]}", blocks, [section(head)])
+
+
+def turn_line(place: int) -> str:
+    """That a run waits for its turn, and how many go before it; empty when it does not."""
+    if not place:
+        return ""
+    before = "It is the next one." if place == 1 else f"{count(place - 1, 'other')} of those who wait go first."
+    return f":hourglass: It waits for its turn, number {place} in the queue. {before}"
 
 
 def stop_button(run: str) -> Block:

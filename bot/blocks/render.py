@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from agent.domain import ApprovalState, Principal
+from agent.domain import ApprovalState, Principal, RunStatus
 from bot.blocks.answer import answer_messages
 from bot.blocks.approval import CardLinks, approval_card, reminder
 from bot.blocks.live import live_of
@@ -22,6 +22,11 @@ from storage.successors import Successor
 from storage.views import RunLine, RunView
 
 
+def _no_place(run: str) -> int:
+    del run
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Renderer:
     """Makes messages; only the first post of one notifies people: a mention in an update does not."""
@@ -34,6 +39,8 @@ class Renderer:
     """Kind of message → id of the channel in which it stands; `approval` and `takeover`."""
     workspace_url: str = ""
     look: Look = field(default_factory=Look)
+    place: Callable[[str], int] = _no_place
+    """Where a run stands in the queue, from 1; 0 when it does not wait there."""
     everybody: Callable[[], tuple[str, ...]] = tuple
     """Principal keys of all deciders, for when a card can only be sent directly and names none."""
 
@@ -115,7 +122,8 @@ class Renderer:
         if view is None:
             return None
         channel = self.channels.get("approval", "")
-        message = progress_message(view, look, self.waits_at(view), channel)
+        place = self.place(run) if view.run.status is RunStatus.QUEUED else 0
+        message = progress_message(view, look, self.waits_at(view), channel, place)
         return Rendered(message, self._users((view.run.requester,), nobody=()), live=live_of(view, channel))
 
     def _answer(self, run: str, part: int, look: Look) -> Rendered | None:

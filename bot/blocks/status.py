@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from agent.domain import RunStatus
 from bot.blocks.kit import Block, context, fit, section, when
 from bot.blocks.message import Look
-from bot.blocks.progress import plan_lines, what
+from bot.blocks.progress import plan_lines, turn_line, what
 from bot.blocks.text import inline
 from bot.blocks.usage import lines
 from bot.words import OUTCOME, RUN, count, money
@@ -15,13 +15,13 @@ from storage.short_ids import short
 from storage.views import ActionView, RunLine, RunView
 
 
-def run_status(view: RunView, look: Look, links: Sequence[str] = ()) -> list[Block]:
-    """One run: what it is, where it stands, what it did and what it waits for."""
+def run_status(view: RunView, look: Look, links: Sequence[str] = (), place: int = 0) -> list[Block]:
+    """One run: what it is, where it stands (`place` in the queue), what it did and what it waits for."""
     run = view.run
     asked = f"asked for by {look.who(run.requester)} · {when(run.created_at, '{date_short_pretty} {time}')}"
     blocks: list[Block] = [
         section(f"*{inline(run.title, 300) or 'A task'}*\n*{RUN[run.status]}* · {asked}"),
-        section(f"*Plan*\n{plan_lines(view)}"),
+        section(turn_line(place) or f"*Plan*\n{plan_lines(view)}"),
         section(f"*Calls*\n{_calls(view)}"),
     ]
     if links and run.status is RunStatus.WAITING:

@@ -53,7 +53,8 @@ async def status(services: Services, typed: Command, person: Person) -> list[Blo
     view = services.queries.run_view(run.id)
     if view is None:
         raise UnknownRun
-    return run_status(view, look_of(services), services.links(view))
+    place = services.place(run.id) if view.run.status is RunStatus.QUEUED else 0
+    return run_status(view, look_of(services), services.links(view), place)
 
 
 async def runs(services: Services, typed: Command, person: Person) -> list[Block]:
@@ -147,5 +148,6 @@ async def budget(services: Services, typed: Command, person: Person) -> list[Blo
     """What they spent today, what their runs cost, and when the next one is possible."""
     del typed
     today, left = spent_today(services, person)
+    days = Spending(services.db).days(person.principal.key, services.clock.now(), services.budgets)
     last = services.queries.runs(requester=person.principal.key, limit=5)
-    return inquiry.budget(today, left, services.quota, services.budget_micro_usd, last)
+    return inquiry.budget(today, left, services.quota, services.budget_micro_usd, last, days)

@@ -24,6 +24,7 @@ from storage.database import Database
 from storage.decisions import Decisions
 from storage.grants import Grants
 from storage.inbox import Inbox
+from storage.ledger import Budgets
 from storage.outbox import Outbox
 from storage.queries import Queries
 from storage.questions import Questions
@@ -56,6 +57,11 @@ def _nobody(run: str) -> None:
 async def _nothing_to_say(run: str, question: str) -> str:
     del run, question
     return ""
+
+
+def _no_place(run: str) -> int:
+    del run
+    return 0
 
 
 def _no_links(view: RunView) -> Sequence[str]:
@@ -160,6 +166,10 @@ class Services:
     """Each part of the bot and what is wrong with it; empty texts when all is well."""
     budget_micro_usd: int = BUDGET_MICRO_USD
     """What one run may cost."""
+    budgets: Budgets = field(default_factory=Budgets)
+    """What model calls may cost on a day."""
+    place: Callable[[str], int] = _no_place
+    """Where a run stands in the queue, from 1; 0 when it does not wait there."""
 
     @property
     def questions(self) -> Questions:

@@ -108,7 +108,7 @@ async def test_a_run_too_many_at_once_is_refused_and_one_that_waits_for_people_d
     open_house: Opened,
 ) -> None:
     touch = Touch("touch_low", "low")
-    house = await open_house(tools=(touch,), settings={"runs_at_once": 1})
+    house = await open_house(tools=(touch,), settings={"runs_at_once": 1, "runs_waiting": 0})
     await house.ask("price of Oat flat to 410")
     await house.card("Oat flat")
     touch.hold()
