@@ -1,11 +1,12 @@
 # Second Key. `make` alone lists the verbs. Needs python3 (3.11 or newer), make and a package index.
 #   PYTHON=python3.12   which interpreter makes .venv
 #   SETUP=1             install missing system packages through apt-get (CI=true does so too)
-#   ARGS="…"            more arguments for demo and test
+#   ARGS="…"            more arguments for demo, test, bench and docs
+# `git clean -fdX` removes .venv, caches and whatever else is not kept, the data folder too.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench gallery lock clean
+.PHONY: help demo test check bench docs audit lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -33,7 +34,7 @@ fi
 endef
 
 help: ## list the verbs
-	@sed -nE 's/^([a-z]+):.*## (.*)/make \1\t\2/p' Makefile
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' Makefile
 
 demo: .venv/.runtime ## a Slack workspace, the bot and an agent on this machine: prints one link
 	@$(call system,bubblewrap:bwrap:run_python_and_every_other_tool_that_runs_code git:git:the_list_of_files_a_project_keeps)
@@ -60,17 +61,21 @@ check: .venv/.dev ## lint, format, types, import contracts, manifest and reposit
 bench: .venv/.dev ## run every benchmark and write bench/RESULTS.md
 	@$(BIN)/python -m bench $(ARGS)
 
-gallery: .venv/.dev ## draw every card, modal and page into docs/gallery
+docs: .venv/.dev ## write the documentation into site/; with ARGS=gallery draw every card, window and page anew
+ifeq ($(firstword $(ARGS)),gallery)
 	@$(call system,chromium+fonts-liberation+fonts-noto-color-emoji:chromium:every_picture)
-	@$(BIN)/python -m docs.gallery $(ARGS)
+	@$(BIN)/python -m docs.gallery $(wordlist 2,99,$(ARGS))
+else
+	@$(BIN)/python -m docs.reference
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+endif
+
+audit: .venv/.dev ## ask the public databases about the locked dependencies (needs the network)
+	@$(BIN)/pip-audit --disable-pip --require-hashes --requirement requirements-dev.lock
 
 lock: .venv/.dev ## pin the dependencies of pyproject.toml anew
 	@$(COMPILE) --upgrade pyproject.toml --group build --output-file requirements.lock
 	@$(COMPILE) --upgrade pyproject.toml --group dev --extra mcp --extra postgres --constraint requirements.lock --output-file requirements-dev.lock
-
-clean: ## remove .venv and caches; the data folder stays
-	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info dist
-	@find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 # Stamps: nothing below runs twice for the same lock file.
 .venv/.made:

@@ -19,7 +19,7 @@ EXIT_OK, EXIT_FAILED, EXIT_MISUSE = 0, 1, 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it went well, 2 when the operator must mend something (the fix is on stderr)."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     try:
         return int(arguments.run(arguments))
     except ConfigurationError as error:
@@ -41,7 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_OK
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """The parser of every command."""
     parser = argparse.ArgumentParser(
         prog="secondkey", description="Give work to AI agents from Slack and keep people in charge of what they do."
     )

@@ -74,7 +74,7 @@ def _place(standing: Path, machine: Machine) -> Finding:
         return mend(
             "disk",
             f"The data lies on {kind}: in a container it is lost with the container.",
-            "Mount a volume there (deploy/README.md); on a machine of your own this may be as you want it.",
+            "Mount a volume there (docs/deploying.md); on a machine of your own this may be as you want it.",
         )
     return well("disk", f"The data lies on a local disk ({kind or 'of a kind that could not be read'}).")
 

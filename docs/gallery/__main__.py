@@ -1,6 +1,6 @@
-"""`make gallery`: draws every example into `light/` and `dark/`, and writes the page that lists them.
+"""`make docs ARGS=gallery`: draws every example into `light/` and `dark/`, and writes the page that lists them.
 
-`make gallery ARGS="card takeover"` draws only those whose names hold one of the words.
+`make docs ARGS="gallery card takeover"` draws only those whose names hold one of the words.
 """
 
 from __future__ import annotations

@@ -162,8 +162,8 @@ CHAPTERS: Final[Mapping[str, Mapping[str, str]]] = {
 }
 _HEAD: Final = """# Gallery
 
-Every phase of each card, modal and page, as `make gallery` draws them through the simulator, with made-up people and
-data. GitHub shows the pictures in the theme that you read it in.
+Every phase of each card, modal and page, as `make docs ARGS=gallery` draws them through the simulator, with made-up
+people and data. GitHub shows the pictures in the theme that you read it in.
 """
 
 

@@ -90,10 +90,10 @@ def test_every_window_that_is_listened_to_is_drawn() -> None:
 
 
 def test_the_page_and_the_pictures_are_those_of_the_examples() -> None:
-    assert (GALLERY / "README.md").read_text(encoding="utf-8") == page(), "type: make gallery"
+    assert (GALLERY / "README.md").read_text(encoding="utf-8") == page(), "type: make docs ARGS=gallery"
     wanted = {f"{file_name(name)}.png" for name in DRAWN}
     for theme in ("light", "dark"):
-        assert {path.name for path in (GALLERY / theme).iterdir()} == wanted, "type: make gallery"
+        assert {path.name for path in (GALLERY / theme).iterdir()} == wanted, "type: make docs ARGS=gallery"
     assert set(re.findall(r'"(?:light|dark)/([^"]+)"', page())) == wanted
 
 

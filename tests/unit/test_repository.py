@@ -84,11 +84,11 @@ def test_the_makefile_has_at_most_eight_verbs_and_lists_each() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     phony = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     assert len(phony) == 1
-    verbs = phony[0].split()
+    verbs = [verb for verb in phony[0].split() if verb != "help"]  # it lists the verbs, and is none of them
     targets = re.findall(r"^([a-z][\w-]*):", makefile, re.MULTILINE)
     assert len(verbs) <= 8
-    assert sorted(verbs) == sorted(targets)
-    assert {"demo", "test", "check", "bench", "lock"} <= set(verbs)
+    assert sorted([*verbs, "help"]) == sorted(targets)
+    assert {"demo", "test", "check", "bench", "docs", "audit", "lock"} <= set(verbs)
     assert all(re.search(rf"^{verb}:.* ## \S", makefile, re.MULTILINE) for verb in verbs)
 
 
@@ -107,7 +107,7 @@ def test_every_command_the_readme_names_is_a_verb_of_the_makefile() -> None:
     named = set()
     for page in ("README.md", "CONTRIBUTING.md"):
         text = (ROOT / page).read_text(encoding="utf-8")
-        named |= set(re.findall(r"(?:^|`)make ([a-z]+)\b", text, re.MULTILINE))
+        named |= set(re.findall(r"(?:^|`)make ([a-z][a-z-]*)\b", text, re.MULTILINE))
     assert named
     assert all(re.search(rf"^{verb}:", makefile, re.MULTILINE) for verb in named)
 

@@ -1,0 +1,1 @@
+"""The pages of reference that are written from the code: settings and commands."""
