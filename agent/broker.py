@@ -35,6 +35,13 @@ class Source(BaseModel):
     """`env:VARIABLE`, `file:/path` or `command:words`."""
     hosts: tuple[str, ...] = ()
     """Origins to which it may be sent, such as `https://api.example.com`."""
+    databases: tuple[str, ...] = ()
+    """Names of the databases whose password it is."""
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Everything that it is bound to, as tools name it."""
+        return (*self.hosts, *(f"database:{name}" for name in self.databases))
 
 
 class Broker:
@@ -64,7 +71,7 @@ class Broker:
 
     def for_place(self, place: str) -> tuple[str, ...]:
         """Names of the secrets that may be sent to an origin, sorted."""
-        return tuple(name for name in self.names if place in self._sources[name].hosts)
+        return tuple(name for name in self.names if place in self._sources[name].places)
 
     def check(self, text: str, place: str) -> tuple[str, ...]:
         """The secrets that a text refers to; raises SecretNotAllowed when one may not go to this origin."""
@@ -73,7 +80,7 @@ class Broker:
             source = self._sources.get(name)
             if source is None:
                 raise SecretNotAllowed(f"There is no secret called {name}.")
-            if place not in source.hosts:
+            if place not in source.places:
                 raise SecretNotAllowed(f"The secret {name} is not meant for {place}.")
         return names
 
@@ -128,7 +135,7 @@ def _source(name: str, given: Mapping[str, Any]) -> Source:
     except (ValidationError, BadArguments) as error:
         raise ConfigurationError(
             f"[secrets.{name}] is not usable.",
-            fix="Give it `from` (env:NAME, file:/path or command:words) and `hosts` like https://host.",
+            fix="Give it `from` (env:NAME, file:/path or command:words), and `hosts` like https://host or `databases`.",
         ) from error
     return source.model_copy(update={"hosts": hosts})
 

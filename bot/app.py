@@ -31,8 +31,8 @@ from agent.secrets import find_secret, redact
 from agent.state import RunState
 from agent.supervisor import Limits
 from agent.telemetry import Telemetry
-from agent.tools.base import Database as NamedDatabase
 from agent.tools.base import ToolContext
+from agent.tools.databases import named_databases
 from agent.tools.egress import Egress
 from agent.tools.http import HttpRequest
 from agent.tools.own import load_tools
@@ -267,6 +267,7 @@ class _Builder:
         self.ids = RandomIds()
         self.broker = Broker(settings.secrets, environment)
         self.egress = Egress(settings.egress)
+        self.databases = named_databases(settings.databases, self.broker)
         self.registry = self._tools()
         self.own_secrets = known_secrets(settings, environment)
         self.metrics = Metrics(tools=self.registry.names, models=model.chain if model else chain_from(self.environment))
@@ -312,7 +313,7 @@ class _Builder:
         """What comes with Second Key, and what the operator added."""
         try:
             http = (HttpRequest(egress=self.egress, broker=self.broker),) if self.egress else ()
-            named = (*default_tools(), *http, *load_tools(self.settings.tools))
+            named = (*default_tools(self.databases), *http, *load_tools(self.settings.tools))
             return Registry(named, timeouts=self.settings.tool_timeouts)
         except ToolNotAllowed as error:
             raise ConfigurationError(str(error), fix="Mend `tools` or `tool_timeouts`.") from error
@@ -490,7 +491,6 @@ class _Builder:
         app.sandbox = await sandbox.self_test() if sandbox.name == "none" else ""
         if app.sandbox:
             _log.warning("sandbox_unavailable", reason=app.sandbox)
-        databases = {name: NamedDatabase(name, path) for name, path in settings.databases.items()}
         workspaces, project = (settings.data / "workspaces").resolve(), settings.project.resolve()
 
         def context(state: RunState) -> ToolContext:
@@ -499,7 +499,7 @@ class _Builder:
                 workspace=workspaces / state.run,
                 project=project,
                 sandbox=sandbox,
-                databases=databases,
+                databases=self.databases,
                 max_files=policies().limits.max_files,
                 egress=self.egress,
                 broker=self.broker,

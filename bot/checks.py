@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from agent.errors import ConfigurationError
 from bot.config import Settings
@@ -46,6 +47,7 @@ def prepare_folders(settings: Settings) -> None:
         ) from error
     if not settings.project.is_dir():
         raise ConfigurationError(f"The project {settings.project} is not a folder.", fix="Set `project`.")
-    for name, path in settings.databases.items():
-        if not path.is_file():
+    for name, item in settings.databases.items():
+        path = item.get("path") if isinstance(item, dict) else item
+        if path is not None and not Path(path).is_file():
             raise ConfigurationError(f"The database {name!r} is not at {path}.", fix="Mend [databases].")

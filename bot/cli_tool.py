@@ -34,7 +34,8 @@ from agent.sandbox.landlock import Landlock
 from agent.sandbox.none import NoSandbox
 from agent.sandbox.select import choose
 from agent.secrets import find_secret, redact, redacted
-from agent.tools.base import Database, ToolContext
+from agent.tools.base import ToolContext
+from agent.tools.databases import named_databases
 from agent.tools.egress import Egress
 from agent.tools.http import HttpRequest
 from agent.tools.own import load_tools
@@ -103,14 +104,17 @@ async def _call_in(settings: Settings, wanted: Wanted, root: Path) -> tuple[Told
         return redacted(value, lambda text: redact(text, known))
 
     http = (HttpRequest(egress=egress, broker=broker),) if egress else ()
-    registry = Registry((*default_tools(), *http, *load_tools(settings.tools)), timeouts=settings.tool_timeouts)
+    databases = named_databases(settings.databases, broker)
+    registry = Registry(
+        (*default_tools(databases), *http, *load_tools(settings.tools)), timeouts=settings.tool_timeouts
+    )
     policy = load_policy(settings.policy)
     context = ToolContext(
         run="shell",
         workspace=root,
         project=wanted.workspace.resolve(),
         sandbox=NoSandbox(),
-        databases={name: Database(name, path) for name, path in settings.databases.items()},
+        databases=databases,
         max_files=policy.limits.max_files,
         egress=egress,
         broker=broker,

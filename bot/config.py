@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -27,8 +27,8 @@ class Settings(BaseSettings):
     """Folder of the database, the workspaces and the keys."""
     project: Path = Path()
     """The project that agents read, and into which approved changes are put."""
-    databases: dict[str, Path] = {}
-    """Named SQLite databases that query_sql may reach."""
+    databases: dict[str, Path | dict[str, Any]] = {}
+    """Named databases that query_sql may reach: a path to a SQLite file, or a table with the `url` of PostgreSQL."""
     egress: dict[str, dict[str, Any]] = {}
     """Origins that http_request may reach, such as `[egress."https://api.example.com"]`, with `methods`."""
     secrets: dict[str, dict[str, Any]] = {}
@@ -193,9 +193,17 @@ def _read(file: Path) -> dict[str, Any]:
         if isinstance(values.get(key), str):
             values[key] = base / values[key]
     if isinstance(values.get("databases"), dict):
-        values["databases"] = {name: base / str(item) for name, item in values["databases"].items()}
+        values["databases"] = {name: _based(base, item) for name, item in values["databases"].items()}
     if isinstance(values.get("runbooks"), list):
         values["runbooks"] = [base / str(item) for item in values["runbooks"]]
     if isinstance(values.get("tools"), list):
         values["tools"] = [str(base / item) if str(item).endswith(".py") else item for item in values["tools"]]
     return values
+
+
+def _based(base: Path, item: object) -> object:
+    """A database with its path relative to the file that names it."""
+    if not isinstance(item, dict):
+        return base / str(item)
+    table = cast("dict[str, Any]", item)
+    return {**table, "path": base / str(table["path"])} if "path" in table else table

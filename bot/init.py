@@ -65,9 +65,15 @@ actions_channel = "ai-actions"
 # from = "env:API_TOKEN"
 # hosts = ["https://api.example.com"]
 
-# Named SQLite databases that agents may query. Changes to them always ask.
+# Named databases that agents may query (docs/databases.md). Changes to them always ask.
 # [databases]
 # shop = "shop.db"
+# [databases.crm]
+# url = "postgresql://agent@db.example.com:5432/crm"
+# password = "secret:CRM_PASSWORD"
+# [secrets.CRM_PASSWORD]
+# from = "env:CRM_PASSWORD"
+# databases = ["crm"]
 """
 
 

@@ -6,12 +6,15 @@ import ipaddress
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from pydantic_ai import models
 
 #: A command that a test may need → the Debian package that brings it.
-PACKAGES = {"bwrap": "bubblewrap", "chromium": "chromium", "git": "git"}
+PACKAGES = {"bwrap": "bubblewrap", "chromium": "chromium", "git": "git", "postgres": "postgresql"}
+#: Where Debian keeps programs that are not for everybody's PATH.
+OFF_PATH = {"postgres": "usr/lib/postgresql/*/bin"}
 
 
 class NetworkRefusedError(RuntimeError):
@@ -51,11 +54,16 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.addaudithook(_refuse_other_machines)
 
 
+def _is_installed(command: str) -> bool:
+    folders = OFF_PATH.get(command)
+    return bool(shutil.which(command) or (folders and any(Path("/").glob(f"{folders}/{command}"))))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a test whose command is missing, naming the line to type; in CI fail it."""
     for marker in item.iter_markers("needs"):
         for command in marker.args:
-            if shutil.which(command):
+            if _is_installed(command):
                 continue
             sentence = f"needs {command}: apt-get install {PACKAGES[command]}"
             if os.environ.get("CI") == "true":

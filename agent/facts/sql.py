@@ -50,6 +50,21 @@ _FUNCTIONS = frozenset(
     sqlite_version sqrt str_position strftime substr substring sum time time_to_str timediff total total_changes
     trim trunc ts_or_ds_to_date ts_or_ds_to_timestamp typeof unhex unicode unixepoch unlikely upper zeroblob""".split()  # noqa: SIM905 - a list of words reads as words
 )
+#: Of PostgreSQL's own, those that compute and touch nothing; whatever reaches files, sequences, settings or other
+#: servers, waits, or runs SQL from a text is left out, as is what makes a short text long.
+_POSTGRES_FUNCTIONS = frozenset(
+    """age array_agg array_length array_position array_size array_to_string ascii bit_length bool_or btrim cardinality
+    cbrt char_length clock_timestamp date_bin date_trunc decode div encode every extract greatest initcap isfinite
+    j_s_o_n_array_agg json_agg json_array_elements json_array_elements_text json_build_array json_build_object
+    json_each_text json_object_keys json_typeof jsonb_agg jsonb_array_elements jsonb_array_elements_text
+    jsonb_array_length jsonb_build_array jsonb_build_object jsonb_each jsonb_each_text jsonb_exists jsonb_extract
+    jsonb_extract_path jsonb_extract_path_text jsonb_extract_scalar jsonb_object_keys jsonb_typeof justify_days
+    justify_hours least left logical_and logical_or make_date md5 mode now num_nonnulls num_nulls percentile_cont
+    percentile_disc regexp_count regexp_like regexp_match regexp_matches regexp_replace reverse right row_to_json
+    split_part starts_with statement_timestamp stddev stddev_pop stddev_samp str_to_date str_to_time string_agg
+    string_to_array strpos time_to_str timestamp_trunc to_char to_date to_json to_jsonb to_number to_timestamp
+    translate var_pop variance variance_pop""".split()  # noqa: SIM905 - as above
+)
 _FUNCTION_CLASSES = (
     exp.Connector, exp.Case, exp.If, exp.Cast, exp.TryCast, exp.JSONExtract, exp.JSONExtractScalar, exp.Coalesce,
     exp.Count, exp.Exists, exp.GroupConcat, exp.Predicate, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime,
@@ -57,10 +72,12 @@ _FUNCTION_CLASSES = (
 )  # fmt: skip
 #: Comparisons and what joins them in one WHERE: 200 take a quarter of a second.
 _MOST_PARTS = 120
-_NONDETERMINISTIC_CLASSES = (exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.Rand)
+_NONDETERMINISTIC_CLASSES = (
+    exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.Localtime, exp.Localtimestamp, exp.Rand,
+)  # fmt: skip
 _NONDETERMINISTIC = frozenset(
     """rand random randomblob date time datetime julianday strftime unixepoch time_to_str ts_or_ds_to_timestamp
-    ts_or_ds_to_date last_insert_rowid changes total_changes""".split()  # noqa: SIM905 - as above
+    ts_or_ds_to_date last_insert_rowid changes total_changes clock_timestamp statement_timestamp age now""".split()  # noqa: SIM905 - as above
 )
 
 
@@ -198,8 +215,11 @@ def _read(sql: str, database: str, dialect: Dialect = "sqlite") -> tuple[Facts, 
 
 def _statement(tree: exp.Expr, database: str, read: _Read) -> Statement:
     """Gather the facts of one statement."""
+    if read.dialect == "postgres":
+        _read_postgres(tree, read)
+    known = _FUNCTIONS | _POSTGRES_FUNCTIONS if read.dialect == "postgres" else _FUNCTIONS
     for function in tree.find_all(exp.Func):
-        unknown = not isinstance(function, _FUNCTION_CLASSES) and not (_names(function) & _FUNCTIONS)
+        unknown = not isinstance(function, _FUNCTION_CLASSES) and not (_names(function) & known)
         if unknown:
             read.why[f"The function {min(_names(function))} is not on the list of known ones."] = None
     common = {cte.alias.lower() for cte in tree.find_all(exp.CTE)}
@@ -210,7 +230,7 @@ def _statement(tree: exp.Expr, database: str, read: _Read) -> Statement:
             written.add(id(target))
         _write(node, f"db:{database}/{_table(target, read)}" if target is not None else f"db:{database}", read)
     tables = [table for table in tree.find_all(exp.Table) if id(table) not in written]
-    names = [_table(table, read) for table in tables if isinstance(table.this, exp.Identifier)]
+    names = [_table(table, read, reads=True) for table in tables if isinstance(table.this, exp.Identifier)]
     for name in names:
         if name not in common:
             read.effects[Intent(effect=Effect.READ, target=f"db:{database}/{name}")] = None
@@ -227,6 +247,20 @@ def _statement(tree: exp.Expr, database: str, read: _Read) -> Statement:
         read.effects[Intent(effect=Effect.MODIFY, target=f"db:{database}")] = None
     target = tree.this.find(exp.Table) if kind in {"insert", "update", "delete"} else None
     return Statement(kind, tree, target.name if target is not None else "")
+
+
+def _read_postgres(tree: exp.Expr, read: _Read) -> None:
+    """What only PostgreSQL has, and what would make a name mean another thing than it says."""
+    for dot in tree.find_all(exp.Dot):
+        if isinstance(dot.expression, exp.Func):
+            read.why["It calls a function of a schema or a column, which may be anything."] = None
+    if tree.find(exp.Operator):
+        read.why["It uses an operator of a schema, which may be anything."] = None
+    if any(select.args.get("locks") for select in tree.find_all(exp.Select)):
+        read.why["It locks the rows that it reads."] = None
+    for table in tree.find_all(exp.Table):
+        if table.name.lower().startswith("pg_") and isinstance(table.this, exp.Identifier):
+            read.why[f"It reaches for {table.name.lower()[:60]}, a table of the server itself."] = None
 
 
 def _kind(tree: exp.Expr) -> Kind:
@@ -286,8 +320,11 @@ def _is_unbounded(node: exp.Expr, dialect: Dialect) -> bool:
     return isinstance(simple, (exp.EQ, exp.Is, exp.GTE, exp.LTE)) and simple.this == simple.expression
 
 
-def _table(table: exp.Table, read: _Read) -> str:
+def _table(table: exp.Table, read: _Read, *, reads: bool = False) -> str:
     schema = table.db.lower()
+    described = reads and read.dialect != "sqlite" and schema == "information_schema"
+    if described and not table.catalog:
+        return f"{schema}.{table.name}".lower()
     if schema not in _HOME[read.dialect] or table.catalog:
         read.why[f"It reaches for another schema, {schema}."] = None
         return f"{schema}.{table.name}".lower()

@@ -15,6 +15,8 @@ from agent.broker import Broker
 from agent.domain import TOOL_TIMEOUT_S, Value, canonical
 from agent.facts.model import Facts
 from agent.ports import Sandbox, ToolSpec
+from agent.tools.databases import Database as Database  # noqa: PLC0414  tools and tests name it from here
+from agent.tools.databases import NamedDatabase
 from agent.tools.egress import Egress
 
 A = TypeVar("A", bound=BaseModel)
@@ -53,15 +55,6 @@ class ToolResult(Value):
 
 
 @dataclass(frozen=True, slots=True)
-class Database:
-    """A named database that query_sql may reach."""
-
-    name: str
-    path: Path
-    writable: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class ToolContext:
     """What one run hands to its tools."""
 
@@ -71,7 +64,7 @@ class ToolContext:
     project: Path
     """Where `apply_changes` puts the workspace's diff."""
     sandbox: Sandbox
-    databases: Mapping[str, Database] = field(default_factory=dict[str, Database])
+    databases: Mapping[str, NamedDatabase] = field(default_factory=dict[str, NamedDatabase])
     max_files: int = 50
     """The policy's cap on files of one `apply_changes`."""
     egress: Egress = field(default_factory=Egress)

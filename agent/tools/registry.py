@@ -13,14 +13,16 @@ from agent.ports import ToolSpec
 from agent.tools.apply_changes import ApplyChanges
 from agent.tools.base import Tool
 from agent.tools.calculate import Calculate
+from agent.tools.databases import NamedDatabase
 from agent.tools.files import ListFiles, ReadFile, WriteFile
 from agent.tools.http import HttpRequest
 from agent.tools.python import RunPython
 from agent.tools.search import Search
 from agent.tools.shell import RunShell
-from agent.tools.sql import QuerySql, ReadSql
+from agent.tools.sql import QuerySql
 
 _NONE: Mapping[str, float] = MappingProxyType({})
+_NO_DATABASES: Mapping[str, NamedDatabase] = MappingProxyType({})
 _READS = ("search", "list_files", "read_file", "calculate")
 #: None stands for all.
 _ALLOWED: Mapping[Worker, tuple[str, ...] | None] = MappingProxyType(
@@ -83,18 +85,19 @@ class Registry:
 def _for_reading(tool: Tool[Any]) -> Tool[Any]:
     """The tool as workers have it that only read."""
     match tool:
-        case QuerySql():
-            reading: Tool[Any] = ReadSql()
-        case HttpRequest():
-            reading = tool.for_reading()
+        case QuerySql() | HttpRequest():
+            reading: Tool[Any] = tool.for_reading()
         case _:
             return tool
     reading.timeout_s = tool.timeout_s
     return reading
 
 
-def default_tools() -> tuple[Tool[Any], ...]:
-    """The nine tools that every installation has; http_request comes with a list of places."""
+def default_tools(databases: Mapping[str, NamedDatabase] = _NO_DATABASES) -> tuple[Tool[Any], ...]:
+    """The nine tools that every installation has; http_request comes with a list of places.
+
+    `databases` are those that query_sql may reach.
+    """
     return (
         Search(),
         ListFiles(),
@@ -103,6 +106,6 @@ def default_tools() -> tuple[Tool[Any], ...]:
         Calculate(),
         RunPython(),
         RunShell(),
-        QuerySql(),
+        QuerySql(databases),
         ApplyChanges(),
     )

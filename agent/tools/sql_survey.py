@@ -1,23 +1,27 @@
-"""What a change would touch, found by a SELECT that is rewritten from it and never by running it."""
+"""What a change would touch: the same for every engine, found by a SELECT and never by running the change."""
 
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
 
-from agent.facts.sql import Statement, is_deterministic
-from agent.tools.sql_connection import Row, quoted
+from agent.facts.sql import Statement
+
+Cell = str | int | float | None
+Row = tuple[object, ...]
 
 MOST_ROWS = 10_000
 SHOWN_ROWS = 50
 #: A change that meets every row of a table larger than this is unbounded, whatever its WHERE says.
-_SMALL_TABLE = 50
-_ROWID_NAMES = ("rowid", "_rowid_", "oid")
-_HARMLESS_ACTIONS = frozenset({"NO ACTION", "RESTRICT"})
+SMALL_TABLE = 50
+#: JSON has no more exact integers than a double.
+_EXACT = 2**53
+_REFUSED_PARTS = (
+    "returning", "with_", "conflict", "alternative", "order", "limit", "from_", "using", "ignore", "default",
+)  # fmt: skip
 
 
 class CannotPreview(Exception):
@@ -26,13 +30,13 @@ class CannotPreview(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table as SQLite describes it."""
+    """A table as its engine describes it."""
 
     name: str
     columns: tuple[str, ...]
     """All that can be written, in order."""
     key: tuple[str, ...]
-    """What tells its rows apart: a name of the rowid, or the primary key where there is no rowid."""
+    """What tells its rows apart: its primary key, or the engine's own name of a row where that is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,171 +55,61 @@ class Survey:
     """Columns of an UPDATE whose new values can be told beforehand, and so must come out as shown."""
 
 
-def survey(connection: sqlite3.Connection, statement: Statement, sql: str) -> Survey:
-    """Look at what the statement would touch, reading only; raises CannotPreview or sqlite3.Error."""
-    tree = statement.tree
-    refused = ("returning", "with_", "conflict", "alternative", "order", "limit", "from_", "using", "ignore", "default")
-    for part in refused:
-        if tree.args.get(part):
+def refuse_parts(statement: Statement) -> None:
+    """Raise CannotPreview for a statement with a part that no SELECT shows."""
+    for part in _REFUSED_PARTS:
+        if statement.tree.args.get(part):
             raise CannotPreview(f"A {statement.kind} with {part.rstrip('_')} cannot be shown beforehand.")
-    table = _describe(connection, tree, statement)
-    if statement.kind == "insert":
-        return _survey_insert(connection, tree, table, sql)
-    if statement.kind in {"update", "delete"}:
-        return _survey_rows(connection, tree, table, sql)
-    raise CannotPreview("Only INSERT, UPDATE and DELETE can be shown beforehand.")
 
 
-def _describe(connection: sqlite3.Connection, tree: exp.Expr, statement: Statement) -> Table:
-    found = connection.execute(
-        "SELECT name, type, sql FROM main.sqlite_schema WHERE lower(name) = lower(?)", (statement.table,)
-    ).fetchone()
-    if found is None:
-        raise CannotPreview(f"There is no table {statement.table}.")
-    name, kind, definition = str(found[0]), found[1], str(found[2] or "")
-    if kind != "table" or name.lower().startswith("sqlite_") or definition.lower().startswith("create virtual"):
-        raise CannotPreview(f"{name} is not an ordinary table.")
-    triggers = connection.execute(
-        "SELECT name FROM main.sqlite_schema WHERE type = 'trigger' AND lower(tbl_name) = lower(?)", (name,)
-    ).fetchone()
-    if triggers is not None:
-        raise CannotPreview(f"The trigger {triggers[0]} on {name} would do more than can be shown.")
-    described = connection.execute(f"PRAGMA main.table_xinfo({quoted(name)})").fetchall()
-    columns = tuple(str(row[1]) for row in described if row[6] == 0)
-    primary = tuple(str(row[1]) for row in sorted(described, key=lambda row: row[5]) if row[5])
-    if not isinstance(tree, exp.Insert):
-        _refuse_cascades(connection, name, tree, primary)
-    taken = {str(row[1]).lower() for row in described}
-    rowid = next((alias for alias in _ROWID_NAMES if alias not in taken), "")
-    if _has_rowid(connection, name):
-        if not rowid:
-            raise CannotPreview(f"The rows of {name} cannot be told apart.")
-        return Table(name, columns, (rowid,))
-    return Table(name, columns, primary)
-
-
-def _has_rowid(connection: sqlite3.Connection, name: str) -> bool:
-    row = connection.execute("SELECT wr FROM pragma_table_list(?) WHERE schema = 'main'", (name,)).fetchone()
-    return row is None or not row[0]
-
-
-def _refuse_cascades(connection: sqlite3.Connection, name: str, tree: exp.Expr, primary: tuple[str, ...]) -> None:
-    """Another table's foreign key may change that table when this one changes."""
-    deletes = isinstance(tree, exp.Delete)
-    written = {one.this.name.lower() for one in tree.expressions if isinstance(one, exp.EQ)}
-    key = {column.lower() for column in primary}
-    others = connection.execute(
-        'SELECT m.name, f."to", f.on_update, f.on_delete FROM main.sqlite_schema AS m, pragma_foreign_key_list(m.name)'
-        " AS f WHERE m.type = 'table' AND lower(f.\"table\") = lower(?)",
-        (name,),
-    )
-    for other, column, on_update, on_delete in others:
-        meant = {str(column).lower()} if column is not None else key
-        action = on_delete if deletes else on_update if written & meant else "NO ACTION"
-        if action not in _HARMLESS_ACTIONS:
-            raise CannotPreview(f"Rows of {other} would change along with those of {name}.")
-
-
-def _survey_rows(connection: sqlite3.Connection, tree: exp.Expr, table: Table, sql: str) -> Survey:
-    target = tree.this
-    if not isinstance(target, exp.Table) or tree.args.get("tables"):
-        raise CannotPreview("What it changes is not a single table.")
-    where = tree.args.get("where")
-    alias = f" AS {quoted(target.alias)}" if target.alias else ""
-    prefix = quoted(target.alias or table.name)
-    sets = _assignments(tree, table)
-    after = {name.lower(): value for name, value in sets}
-    key = [f"{prefix}.{key_name(part)}" for part in table.key]
-    values = [f"{prefix}.{quoted(column)}" for column in table.columns]
-    computed = [f"({value.sql(dialect='sqlite')})" for _, value in sets]
-    # The pieces are quoted names or were read and printed by sqlglot; the connection is read-only all the same.
-    query = f"SELECT {', '.join((*key, *values, *computed))} FROM main.{quoted(table.name)}{alias}"  # noqa: S608 - see above
-    query += f" {where.sql(dialect='sqlite')}" if where is not None else ""
-    query += f" ORDER BY {', '.join(key)}"
-    rows = _fetch(connection, query)
-    first, last = len(key), len(key) + len(values)
-    exact = [last + number for number, (_, value) in enumerate(sets) if is_deterministic(value)]
-    hashed = ((*row[:last], *(row[index] for index in exact)) for row in rows)
-    places = {name.lower(): last + number for number, (name, _) in enumerate(sets)}
-    order = [first + number for number in range(len(values))]
-    changed = [places.get(column.lower(), first + number) for number, column in enumerate(table.columns)]
-    columns, show_key = table.columns, not _shows_key(connection, table)
-    lead = list(range(first)) if show_key else []
-    return Survey(
-        table=table,
-        columns=(*(table.key if show_key else ()), *columns),
-        keys=tuple(row[:first] for row in rows),
-        before=_pick(rows, lead + order),
-        after=_pick(rows, lead + changed) if after else (),
-        count=len(rows),
-        fingerprint=_hash(sql, hashed),
-        settable=tuple(name.lower() for name, value in sets if is_deterministic(value)),
-        unbounded=len(rows) > _SMALL_TABLE and len(rows) == _size(connection, table),
-    )
-
-
-def _assignments(tree: exp.Expr, table: Table) -> list[tuple[str, exp.Expr]]:
+def assignments(tree: exp.Expr) -> list[tuple[exp.Column, exp.Expr]]:
+    """What an UPDATE sets to what; raises CannotPreview when that is no list of columns."""
     if not isinstance(tree, exp.Update):
         return []
-    sets: list[tuple[str, exp.Expr]] = []
-    known = {column.lower() for column in table.columns}
+    sets: list[tuple[exp.Column, exp.Expr]] = []
     for one in tree.expressions:
         if not isinstance(one, exp.EQ) or not isinstance(one.this, exp.Column):
             raise CannotPreview("It sets several columns at once.")
-        if one.this.name.lower() not in known:
-            raise CannotPreview(f"{table.name} has no column {one.this.name} that can be written.")
-        sets.append((one.this.name, one.expression))
+        sets.append((one.this, one.expression))
     return sets
 
 
-def _survey_insert(connection: sqlite3.Connection, tree: exp.Expr, table: Table, sql: str) -> Survey:
-    target, source = tree.this, tree.expression
-    names = [part.name for part in target.expressions] if isinstance(target, exp.Schema) else list(table.columns)
-    if source is None or {name.lower() for name in names} - {column.lower() for column in table.columns}:
-        raise CannotPreview("What it would insert cannot be told.")
-    rows = _fetch(connection, source.sql(dialect="sqlite"))
-    if any(len(row) != len(names) for row in rows):
-        raise CannotPreview(f"It gives another number of values than {table.name} has columns.")
-    exact = rows if is_deterministic(source) else [(len(rows),)]
-    return Survey(
-        table=table,
-        columns=tuple(names),
-        keys=(),
-        before=(),
-        after=tuple(rows[:SHOWN_ROWS]),
-        count=len(rows),
-        fingerprint=_hash(sql, exact),
-    )
-
-
-def _fetch(connection: sqlite3.Connection, query: str) -> list[Row]:
-    rows: list[Row] = connection.execute(query).fetchmany(MOST_ROWS + 1)
-    if len(rows) > MOST_ROWS:
+def refuse_many(count: int) -> None:
+    """Raise CannotPreview when there are more rows than are compared."""
+    if count > MOST_ROWS:
         raise CannotPreview(f"It touches more than {MOST_ROWS:,} rows.")
-    return rows
 
 
-def _size(connection: sqlite3.Connection, table: Table) -> int:
-    row = connection.execute(f"SELECT count(*) FROM main.{quoted(table.name)}").fetchone()  # noqa: S608 - a quoted name
-    return int(row[0])
+def shown(value: object) -> Cell:
+    """A value as people and JSON can take it; bytes are named by their length."""
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) <= _EXACT else str(value)
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else str(value)  # noqa: PLR0124 - only NaN differs from itself
+    return str(value)
 
 
-def _shows_key(connection: sqlite3.Connection, table: Table) -> bool:
-    """Whether a primary key stands among the columns, so that the rowid tells people nothing."""
-    described = connection.execute(f"PRAGMA main.table_info({quoted(table.name)})").fetchall()
-    return any(row[5] for row in described)
+def shown_rows(rows: Sequence[Row]) -> tuple[tuple[Cell, ...], ...]:
+    """Rows as people and JSON can take them."""
+    return tuple(tuple(shown(value) for value in row) for row in rows)
 
 
-def key_name(part: str) -> str:
-    """A part of a key as SQL: one of the names of the rowid, or a quoted column."""
-    return part if part in _ROWID_NAMES else quoted(part)
+def quoted(name: str) -> str:
+    """An identifier in quotes."""
+    return '"' + name.replace('"', '""') + '"'
 
 
-def _pick(rows: Sequence[Row], places: Sequence[int]) -> tuple[Row, ...]:
+def pick(rows: Sequence[Row], places: Sequence[int]) -> tuple[Row, ...]:
+    """The first rows, of each the cells at these places: what people are shown."""
     return tuple(tuple(row[place] for place in places) for row in rows[:SHOWN_ROWS])
 
 
-def _hash(sql: str, rows: Iterable[Row]) -> str:
+def fingerprint(sql: str, rows: Iterable[Row]) -> str:
+    """SHA-256 over the statement and everything it would touch."""
     total = hashlib.sha256(sql.encode())
     for row in rows:
         total.update(b"\0row")

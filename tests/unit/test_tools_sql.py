@@ -230,14 +230,15 @@ async def test_a_statement_that_touches_other_rows_than_were_shown_is_rolled_bac
     context: ToolContext, shop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if the preview's parser had understood the WHERE differently than SQLite does."""
-    from agent.tools import sql as module  # noqa: PLC0415 - replaced only here
+    from agent.facts.sql import read_sql  # noqa: PLC0415 - replaced only here
+    from agent.tools import sqlite as module  # noqa: PLC0415 - as above
 
     real = module.survey
     monkeypatch.setattr(
         module,
         "survey",
         lambda connection, _statement, _sql: real(
-            connection, module.read_sql("UPDATE orders SET total = 0 WHERE id = 9", "shop")[1], "same"
+            connection, read_sql("UPDATE orders SET total = 0 WHERE id = 9", "shop")[1], "same"
         ),
     )
     with pytest.raises(PreviewMismatch):

@@ -1,18 +1,15 @@
-"""Connections that cannot do more than they should, and that end when their time is up."""
+"""Connections to SQLite that cannot do more than they should, and that end when their time is up."""
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 
 from agent.errors import ToolFailed, ToolTimedOut
-from agent.tools.base import Database
+from agent.tools.databases import Database
 from agent.tools.threads import Stop
-
-Cell = str | int | float | None
-Row = tuple[object, ...]
 
 #: Virtual machine steps between two looks at the clock: a fraction of a millisecond.
 _STEPS = 2_000
@@ -22,8 +19,6 @@ _SAFE_PRAGMAS = frozenset(
     {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo", "foreign_key_list"}
 )
 _DENIED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "sqlar_uncompress"})
-#: JSON has no more exact integers than a double.
-_EXACT = 2**53
 _READ_ACTIONS = frozenset({sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE})
 
 
@@ -93,26 +88,3 @@ def only_changes(connection: sqlite3.Connection, action: int, table: str) -> Non
         return sqlite3.SQLITE_OK if bookkeeping else _only_reads(asked, first, second, schema, None)
 
     connection.set_authorizer(allow)
-
-
-def shown(value: object) -> Cell:
-    """A value as people and JSON can take it; bytes are named by their length."""
-    if isinstance(value, bytes):
-        return f"<{len(value)} bytes>"
-    if isinstance(value, bool) or value is None or isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        return value if abs(value) <= _EXACT else str(value)
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else str(value)  # noqa: PLR0124 - only NaN differs from itself
-    return str(value)
-
-
-def shown_rows(rows: Sequence[Row]) -> tuple[tuple[Cell, ...], ...]:
-    """Rows as people and JSON can take them."""
-    return tuple(tuple(shown(value) for value in row) for row in rows)
-
-
-def quoted(name: str) -> str:
-    """An identifier in quotes."""
-    return '"' + name.replace('"', '""') + '"'
