@@ -166,7 +166,7 @@ def _put_up(trap: Trap, order: Json) -> None:
 
     _replace(
         composition,
-        default_tools=lambda: tools,
+        default_tools=lambda *_: tools,
         choose=no_sandbox,
         load_policy=policy,
     )

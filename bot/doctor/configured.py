@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 
 from agent.broker import Broker
-from agent.errors import ConfigurationError, SecondKeyError
+from agent.errors import ConfigurationError, SecondKeyError, ToolError
 from agent.policy import Policy, load_policy
 from agent.policy_check import check_policy
 from agent.runbooks import Runbooks
+from agent.tools.databases import Server, named_databases
 from agent.tools.egress import Egress
 from agent.tools.own import load_tools
 from agent.tools.registry import Registry, default_tools
+from agent.tools.sql_engine import session
+from agent.tools.threads import Stop
 from bot.config import Settings
 from bot.doctor.finding import Finding, broken, mend, well
 from bot.words import count
 from storage.approvers import Approver, standing
 from storage.database import read_only
+
+_SERVER_S = 10.0
 
 
 def look_at_configuration(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -29,7 +35,7 @@ def look_at_configuration(settings: Settings, environment: Mapping[str, str]) ->
     yield from _guarded("tools", lambda: _tools(settings))
     yield from _guarded("egress", lambda: _egress(settings))
     yield from _guarded("secrets", lambda: _secrets(settings, environment))
-    yield from _guarded("databases", lambda: _databases(settings))
+    yield from _guarded("databases", lambda: _databases(settings, environment))
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -123,13 +129,17 @@ def _secrets(settings: Settings, environment: Mapping[str, str]) -> Iterator[Fin
     yield well("secrets", f"{', '.join(broker.names)} can be read." if broker.names else "None is configured.")
 
 
-def _databases(settings: Settings) -> Iterator[Finding]:
-    for name, path in settings.databases.items():
-        if not path.is_file():
-            yield broken("databases", f"The database {name!r} is not at {path}.", "Mend [databases].")
+def _databases(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    broker = Broker(settings.secrets, environment)
+    for name, one in named_databases(settings.databases, broker).items():
+        if isinstance(one, Server):
+            yield _server(one, broker)
+            continue
+        if not one.path.is_file():
+            yield broken("databases", f"The database {name!r} is not at {one.path}.", "Mend [databases].")
             continue
         try:
-            with closing(read_only(path)) as conn:
+            with closing(read_only(one.path)) as conn:
                 conn.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.Error as error:
             yield broken("databases", f"The database {name!r} cannot be read: {error}.", "Mend [databases].")
@@ -137,3 +147,12 @@ def _databases(settings: Settings) -> Iterator[Finding]:
             yield well("databases", f"{name!r} can be read.")
     if not settings.databases:
         yield well("databases", "None is configured.")
+
+
+def _server(server: Server, broker: Broker) -> Finding:
+    try:
+        with session(server, broker, write=False, stop=Stop(), deadline=time.perf_counter() + _SERVER_S) as connected:
+            list(connected.read("SELECT 1", 1).rows)
+    except ToolError as error:
+        return broken("databases", str(error), f"Mend [databases.{server.name}], or start its server.")
+    return well("databases", f"{server.name!r} can be read.")

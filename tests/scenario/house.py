@@ -135,7 +135,7 @@ class House:
             )
 
         self.patch.setattr(composition, "choose", chosen)
-        self.patch.setattr(composition, "default_tools", lambda: tools)
+        self.patch.setattr(composition, "default_tools", lambda *_: tools)
         self.patch.setattr(composition, "load_policy", policy)
 
     # -- what people do ------------------------------------------------------------------------------------------
