@@ -43,6 +43,8 @@ def _opening(state: RunState) -> str:
         return state.plan_failed
     if state.out_of_time:
         return "The run's time was used up, so this is what there is."
+    if state.steps and state.steps[-1].status == "failed":
+        return state.steps[-1].summary
     return ""
 
 

@@ -19,6 +19,7 @@ from agent.proposing import SUMMARY_CHARACTERS, Bodies, Call, Proposer
 from agent.rating import Rater, put_blob
 from agent.recording import Ended
 from agent.runbooks import render
+from agent.shortfall import why_no_model
 from agent.state import ActionState, RunState, StepState
 from agent.supervisor import AskWorker, CloseStep, Finish, Limits, MakePlan, WriteAnswer, asked_again_late, is_complete
 from agent.workers import (
@@ -202,7 +203,8 @@ class Planner:
         plan = self._kit.runbooks.plan(state.task)
         if plan is not None:
             return ev.PlanMade(plan=plan)
-        why = "No model could be reached" if self._limits.chain else "No model is configured"
+        told = why_no_model(item for item in state.calls.values() if item.purpose == "plan").rstrip(".")
+        why = (told or "No model could be reached") if self._limits.chain else "No model is configured"
         examples = "\n".join(f"- {example}" for example in self._kit.runbooks.examples[:6])
         return ev.PlanFailed(
             reason=f"{why}, and no runbook fits this task. Without a model I can do, for example:\n{examples}"

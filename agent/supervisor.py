@@ -22,6 +22,7 @@ from agent.domain import (
     RunStatus,
     TakeoverState,
 )
+from agent.shortfall import why_no_model
 from agent.state import ActionState, ModelCall, RunState, StepState
 
 ATTEMPTS_A_MODEL = 2
@@ -289,7 +290,8 @@ def _turn(state: RunState, step: StepState, limits: Limits) -> tuple[Move, ...]:
     failed = [call for call in calls if call.turn == turn]
     model = next_model(failed, limits.chain)
     if not model:
-        return (CloseStep(step.number, "failed", "No model could be reached or paid for."),)
+        why = why_no_model(failed) or "No model could be reached or paid for."
+        return (CloseStep(step.number, "failed", why),)
     return (AskWorker(step.number, turn, model, len(failed)),)
 
 

@@ -78,6 +78,7 @@ def _configuration(data: Path, shop: Path, project: Path) -> str:
         "runs_an_hour": UNLIMITED,
         "runs_an_hour_global": UNLIMITED,
         "runs_at_once": UNLIMITED,
+        "runs_at_once_global": 0,
     }
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     return "\n".join([*lines, "[databases]", f"shop = {json.dumps(str(shop))}", ""])

@@ -174,6 +174,7 @@ class Harness:
                 "admins": ["U0OMAR"],
                 "port": 0,
                 "runs_at_once": 100_000,
+                "runs_at_once_global": 0,
                 "runs_an_hour": 100_000,
                 "runs_an_hour_global": 100_000,
                 "slack_api_url": api,

@@ -75,6 +75,11 @@ def add_commands(commands: Commands) -> None:
     approvals.add_argument("--since", default="", metavar="TIME", help="with --stats: from then on (ISO 8601)")
     approvals.set_defaults(run=_approvals)
 
+    budget = commands.add_parser("budget", help="what model calls cost today, and what is left")
+    budget.add_argument("--json", action="store_true", help="print JSON")
+    budget.set_defaults(run=_budget)
+    _config(budget)
+
     grants = commands.add_parser("grants", help="what people allowed beforehand, and taking it back")
     verbs = grants.add_subparsers(required=True, metavar="VERB", dest="verb")
     listed = verbs.add_parser("list", help="what is allowed, by whom, until when, and how often it was used")
@@ -222,6 +227,12 @@ def _undo(arguments: argparse.Namespace) -> int:
     from bot import cli_undo  # noqa: PLC0415  # as at the top
 
     return cli_undo.undo(_settings(arguments), arguments.run_id, reason=arguments.reason)
+
+
+def _budget(arguments: argparse.Namespace) -> int:
+    from bot import cli_budget  # noqa: PLC0415  # as at the top
+
+    return cli_budget.print_budget(_settings(arguments), as_json=arguments.json)
 
 
 def _approvals(arguments: argparse.Namespace) -> int:

@@ -44,9 +44,13 @@ actions_channel = "ai-actions"
 
 # Limits.
 # budget_usd = 0.50
+# budget_usd_a_day = 10
+# budget_usd_a_day_global = 100
 # runs_an_hour = 10
 # runs_an_hour_global = 100
 # runs_at_once = 3
+# runs_at_once_global = 50
+# runs_waiting = 10
 # follow_ups_an_hour = 30
 
 # Days after a run's end until what it was about is dropped; the proof that it was stays.

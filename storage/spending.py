@@ -74,6 +74,13 @@ class Spending:
 
         return self._db.read(read)
 
+    def people(self, now: float, limit: int = 50) -> tuple[Booked, ...]:
+        """Who has something booked on this UTC day, the dearest first."""
+        query = """SELECT name, spent_micro_usd, reserved_micro_usd, calls FROM ledger
+          WHERE day = ? AND scope = 'person' ORDER BY spent_micro_usd + reserved_micro_usd DESC, name LIMIT ?"""
+        rows = self._db.fetch(query, (ledger.day_of(now), limit))
+        return tuple(Booked(*row) for row in rows)
+
     def left(self, requester: str, now: float, quotas: Quotas) -> Left:
         """How many runs more, and when the next one is possible."""
 

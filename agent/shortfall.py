@@ -1,0 +1,27 @@
+"""Why no model goes on with a run, in a sentence for people: what each one answered, or which budget is used up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agent.state import ModelCall
+
+MODELS_NAMED = 4
+DETAIL_CHARACTERS = 240
+
+
+def why_no_model(calls: Iterable[ModelCall]) -> str:
+    """What the last try of each model came to; empty when none was tried."""
+    failed = [call for call in calls if call.phase == "failed"]
+    spent = next((call for call in failed if call.code == "BUDGET_EXCEEDED"), None)
+    if spent is not None:
+        return spent.detail or "The budget does not allow another call."
+    last = {call.model: call for call in failed}
+    said = [_said(call) for call in list(last.values())[:MODELS_NAMED]]
+    return f"No model could be reached or paid for: {' '.join(said)}" if said else ""
+
+
+def _said(call: ModelCall) -> str:
+    detail = " ".join(call.detail.split())[:DETAIL_CHARACTERS] or f"it failed ({call.code})"
+    told = detail if call.model in detail else f"{call.model}: {detail}"
+    return told if told.endswith((".", "!", "?", "…")) else f"{told}."
