@@ -1,4 +1,4 @@
-"""`secondkey policy check | test | explain`: reads a policy, tries it, and says why a call is rated as it is."""
+"""`secondkey policy check | test`: reads a policy, finds what its author cannot have meant, and tries it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,16 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from agent.domain import Reason, Risk, Tier, Value
+from agent.domain import Tier, Value
 from agent.errors import ConfigurationError
-from agent.facts.model import Facts
 from agent.hypothetical import Call, rate_call
 from agent.policy import Policy, load_policy
 from agent.policy_check import check_policy
 from agent.tools.registry import default_tools
 from bot.config import Settings
 from bot.words import count
-from storage.blobs import read_blob
 from storage.database import read_only
 from storage.policies import Loaded, last_loaded
-from storage.views import ActionView, run_view
 
 _SOON_TOOLS = ("run_shell", "http_request")
 
@@ -74,18 +71,18 @@ def check(settings: Settings, file: Path | None, *, strict: bool, as_json: bool)
     bad = any(item.level == "unsafe" for item in found) or (strict and bool(found))
     if as_json:
         body = {"version": policy.version, "mode": policy.mode, "findings": [item.model_dump() for item in found]}
-        _print_json(body | {"server": {"version": server.version, "problem": server.problem} if server else None})
+        print_json(body | {"server": {"version": server.version, "problem": server.problem} if server else None})
         return int(bad)
     rules = count(len(policy.own), "own rule")
     shipped = len(policy.shipped)
-    _say(f"The policy {policy.version} can be used: {rules} beside {shipped} shipped ones, mode {policy.mode}.")
+    say(f"The policy {policy.version} can be used: {rules} beside {shipped} shipped ones, mode {policy.mode}.")
     for item in found:
-        _say(f"  {item.level}: {item.rule}: {item.text}")
+        say(f"  {item.level}: {item.rule}: {item.text}")
     if server is not None and file is None:
         if server.problem:
-            _say(f"The server could not take the file over and still works with {server.version}: {server.problem}")
+            say(f"The server could not take the file over and still works with {server.version}: {server.problem}")
         elif server.version != policy.version:
-            _say(f"The server works with {server.version}; send it SIGHUP to have it read this one.")
+            say(f"The server works with {server.version}; send it SIGHUP to have it read this one.")
     return int(bad)
 
 
@@ -115,8 +112,8 @@ def test(settings: Settings, file: Path | None, tests: Path | None) -> int:
         wrong = try_row(policy, row)
         failed += bool(wrong)
         if wrong:
-            _say(f"FAILED {row.name}: {'; '.join(wrong)}")
-    _say(f"{len(table.test) - failed} of {count(len(table.test), 'test')} came out as written.")
+            say(f"FAILED {row.name}: {'; '.join(wrong)}")
+    say(f"{len(table.test) - failed} of {count(len(table.test), 'test')} came out as written.")
     return int(failed > 0)
 
 
@@ -163,102 +160,13 @@ def try_row(policy: Policy, row: TableTest) -> list[str]:
     return wrong
 
 
-def explain_call(settings: Settings, file: Path | None, *, tool: str, arguments: str, as_json: bool) -> int:
-    """Rate a call that nobody made. Raises ConfigurationError."""
-    try:
-        given: object = json.loads(arguments or "{}")
-        call = Call.model_validate({"tool": tool, "args": given})
-    except (ValueError, RecursionError) as error:
-        raise ConfigurationError(
-            "The arguments are no JSON object.", fix="Write them like --args '{\"a\": 1}'."
-        ) from error
-    policy = policy_of(settings, file)
-    risk, facts = rate_call(policy, call)
-    _tell(risk, facts, policy, as_json=as_json)
-    return 0
-
-
-def explain_action(settings: Settings, file: Path | None, action: str, *, as_json: bool) -> int:
-    """Say why an action of the journal was rated as it was, and how it would be now. Raises ConfigurationError."""
-    if not settings.database.is_file():
-        raise ConfigurationError(f"There is no database at {settings.database}.", fix="Set `data`.")
-    try:
-        with closing(read_only(settings.database)) as conn:
-            found = conn.execute(
-                "SELECT run, id FROM actions WHERE id >= ? AND id < ? LIMIT 2", (action, action + "\U0010ffff")
-            )
-            rows = found.fetchall()
-            view = run_view(conn, rows[0][0]) if len(rows) == 1 else None
-            item = next((one for one in view.actions if one.id == rows[0][1]), None) if view else None
-            facts = _facts(conn, item) if item else None
-    except sqlite3.Error as error:
-        raise ConfigurationError(f"{settings.database} cannot be read: {error}.", fix="Check the file.") from error
-    if item is None or item.rating is None or view is None:
-        raise ConfigurationError(
-            f"No rated action begins with {action}, or more than one.", fix="See `secondkey status RUN`."
-        )
-    policy = policy_of(settings, file)
-    was = Risk(tier=item.rating.tier, reasons=item.rating.reasons)
-    now = policy.rate(
-        item.action.tool, item.action.arguments, facts or Facts(), view.task.principal, read_only=False,
-        channel=view.run.channel,
-    )  # fmt: skip
-    then = f"Rated {was.tier} by the policy {item.rating.policy_version}"
-    if as_json:
-        body = _body(was, facts or Facts(), item.rating.policy_version)
-        _print_json(
-            {"action": item.id, "tool": item.action.tool, "args": item.action.arguments, **body, "now": now.tier}
-        )
-        return 0
-    _say(f"{item.id}: {item.rating.headline}\n{then}:")
-    _reasons(was.reasons)
-    _say(f"The policy {policy.version} would say {now.tier}.")
-    if facts is not None:
-        _say(f"Facts: {facts.model_dump_json(exclude_defaults=True)}")
-    return 0
-
-
-def _facts(conn: sqlite3.Connection, item: ActionView) -> Facts | None:
-    if item.rating is None or not item.rating.facts_blob:
-        return None
-    try:
-        return Facts.model_validate_json(read_blob(conn, item.rating.facts_blob))
-    except (KeyError, ValueError):
-        return None  # retention dropped it, or it is of a release with other facts
-
-
-def _tell(risk: Risk, facts: Facts, policy: Policy, *, as_json: bool) -> None:
-    if as_json:
-        _print_json(_body(risk, facts, policy.version))
-        return
-    _say(f"{risk.tier}, by the policy {policy.version}:")
-    _reasons(risk.reasons)
-    if risk.tier is Tier.MEDIUM:
-        who = " and in ".join(", ".join(one) for one in risk.terms.deciders) or "the policy's approvers"
-        _say(f"Decided by {who}; {count(risk.terms.quorum, 'yes', 'yeses')} within {risk.terms.timeout_s:g} s.")
-    _say(f"Facts: {facts.model_dump_json(exclude_defaults=True)}")
-
-
-def _body(risk: Risk, facts: Facts, version: str) -> dict[str, Any]:
-    return {
-        "tier": risk.tier,
-        "rules": [reason.model_dump() for reason in risk.reasons],
-        "facts": facts.model_dump(mode="json"),
-        "terms": risk.terms.model_dump(mode="json"),
-        "policy": version,
-    }
-
-
-def _reasons(reasons: tuple[Reason, ...]) -> None:
-    for reason in reasons:
-        _say(f"  {reason.rule}: {reason.text}")
-
-
-def _print_json(body: object) -> None:
+def print_json(body: object) -> None:
+    """Print JSON for a script."""
     json.dump(body, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Print words of people and models without what a terminal would obey."""
     plain = "".join(sign if sign.isprintable() or sign == "\n" else " " for sign in text)
     sys.stdout.write(f"{plain}\n")

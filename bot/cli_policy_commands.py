@@ -30,6 +30,12 @@ def add_policy(commands: Any) -> None:  # noqa: ANN401  # argparse has no public
     explain.add_argument("action", nargs="?", default="", help="an action's id, or the beginning of one")
     explain.add_argument("--tool", default="", help="a tool, for a call that nobody made")
     explain.add_argument("--args", "--arguments", dest="arguments", default="", metavar="JSON", help="its arguments")
+    explain.add_argument("--principal", default="", metavar="KEY", help="who asks, such as slack:T0:U0 or local:1000")
+    explain.add_argument("--channel", default="", help="id of the channel in which it is asked")
+    explain.add_argument("--at", default="", metavar="TIME", help="when (ISO 8601; UTC without a zone); default now")
+    explain.add_argument("--chain", default="", metavar="JSON", help="the run so far, such as '{\"rows\": 900}'")
+    explain.add_argument("--facts", default="", metavar="JSON", help="facts that only files and databases would tell")
+    explain.add_argument("--run", dest="run_id", default="", help="a run whose chain, requester and channel count")
     explain.set_defaults(run=_explain)
 
     replay = verbs.add_parser("replay", help="which ratings of the journal this policy would change")
@@ -96,16 +102,31 @@ def _test(arguments: argparse.Namespace) -> int:
 
 def _explain(arguments: argparse.Namespace) -> int:
     from agent.errors import ConfigurationError  # noqa: PLC0415  # as at the top
-    from bot import cli_policy  # noqa: PLC0415  # as at the top
+    from bot import cli_explain  # noqa: PLC0415  # as at the top
 
     settings, as_json = _settings(arguments), arguments.json
     if arguments.tool:
-        return cli_policy.explain_call(
-            settings, arguments.policy, tool=arguments.tool, arguments=arguments.arguments, as_json=as_json
+        around = cli_explain.Around(
+            principal=arguments.principal,
+            channel=arguments.channel,
+            at=arguments.at,
+            chain=arguments.chain,
+            facts=arguments.facts,
+            run=arguments.run_id,
+        )
+        return cli_explain.explain_call(
+            settings,
+            arguments.policy,
+            tool=arguments.tool,
+            arguments=arguments.arguments,
+            around=around,
+            as_json=as_json,
         )
     if not arguments.action:
         raise ConfigurationError("What shall be explained?", fix="Name an action, or --tool with --args.")
-    return cli_policy.explain_action(settings, arguments.policy, arguments.action, as_json=as_json)
+    return cli_explain.explain_action(
+        settings, arguments.policy, arguments.action, at=arguments.at, as_json=as_json
+    )  # fmt: skip
 
 
 def _replay(arguments: argparse.Namespace) -> int:
