@@ -42,9 +42,11 @@ def rate_call(policy: Policy, call: Call) -> tuple[Risk, Facts]:
     """The rating of a call and what it stands on; raises ValueError when the facts given are none."""
     facts = static_facts(call.tool, call.args)
     if call.facts:
-        given = {**facts.model_dump(), **call.facts}
-        given["counts"] = {**facts.counts, **call.facts.get("counts", {})}
-        given["flags"] = (*facts.flags, *call.facts.get("flags", ()))
+        counts, flags = call.facts.get("counts", {}), call.facts.get("flags", [])
+        if not isinstance(counts, dict) or not isinstance(flags, list | tuple):
+            raise ValueError("counts are a map and flags are a list")
+        given: dict[str, Any] = {**facts.model_dump(), **call.facts, "counts": {**facts.counts, **counts}}
+        given["flags"] = (*facts.flags, *flags)
         facts = Facts.model_validate(given)
     who = Principal.parse(call.principal) if call.principal else SOMEBODY
     risk = policy.rate(

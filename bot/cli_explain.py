@@ -71,11 +71,9 @@ def explain_call(
             call["chain"] = chain_of(state, "", facts)
         given = Call.model_validate(call)
         risk, facts = rate_call(policy, given)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
+    except ValueError as error:
         raise ConfigurationError(
-            f"The call is not valid at {where}: {first['msg']}.", fix="Mend that; `secondkey policy explain --help`."
+            f"The call is not valid: {_wrong(error)}.", fix="Mend that; `secondkey policy explain --help`."
         ) from error
     if as_json:
         print_json(_body(risk, facts, policy.version) | _context(given))
@@ -174,6 +172,13 @@ def _facts(conn: sqlite3.Connection, rated: ev.ActionRated) -> Facts | None:
 
 def _reads() -> frozenset[str]:
     return frozenset(tool.name for tool in default_tools() if tool.read_only)
+
+
+def _wrong(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
 def _object(text: str, what: str, example: str) -> dict[str, Any]:

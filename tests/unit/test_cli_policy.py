@@ -212,7 +212,7 @@ def test_approvers_are_added_listed_tried_and_removed(place: Place, capsys: pyte
     assert main(["approvers", "remove", "U0THEO"]) == 1
     assert main(["approvers", "remove", "2"]) == 0
     with closing(read_only(place.settings.database)) as conn:
-        assert standing(conn) == ()
+        assert standing(conn.execute) == ()
         kinds = [kind for (kind,) in conn.execute("SELECT kind FROM audit ORDER BY id")]
     assert kinds == ["approver_added", "approver_added", "approver_removed", "approver_removed"]
 
@@ -233,6 +233,6 @@ def test_an_entry_whose_time_is_over_counts_for_nobody(place: Place) -> None:
     moment = SystemClock().now() + 3_600
     add(place.settings, Entry(person="U0THEO", until="2099-01-01"))
     with closing(read_only(place.settings.database)) as conn:
-        (entry,) = standing(conn)
+        (entry,) = standing(conn.execute)
     assert entry.covers(tool="query_sql", channel="C1", tier="medium", now=moment)
     assert not entry.covers(tool="query_sql", channel="C1", tier="medium", now=entry.valid_until)
