@@ -38,6 +38,7 @@ SecondKeyError
 │   ├── DeniedIntent
 │   ├── PreviewMismatch
 │   ├── ToolTimedOut
+│   ├── McpUnavailable
 │   └── ToolFailed
 │       └── ToolUnavailable
 ├── ModelError
@@ -298,6 +299,12 @@ class ToolTimedOut(ToolError):
     """The tool call took longer than its limit and was ended."""
 
     code = "TOOL_TIMED_OUT"
+
+
+class McpUnavailable(ToolError):
+    """The MCP server of this tool cannot be reached at the moment."""
+
+    code = "MCP_UNAVAILABLE"
 
 
 class ToolFailed(ToolError):

@@ -214,6 +214,8 @@ class SandboxCall:
     """Room that the workspace may take; what was written is removed when it takes more."""
     disk_entries: int = 50_000
     """Files and folders that the workspace may hold."""
+    cpu_s: int = 0
+    """Seconds of processor time of each process; a little more than `timeout_s`, at most 30, when 0."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,7 @@ NEXT_STEP: Final[dict[type[BaseException], str]] = {
     errors.DeniedIntent: "Give me the task anew if you want it asked once more.",
     errors.PreviewMismatch: "It is asked about anew, with a fresh preview.",
     errors.ToolTimedOut: "A smaller task may fit.",
+    errors.McpUnavailable: "An operator finds out why with `secondkey mcp test`.",
     errors.ToolFailed: "The run's thread has the tool's own words.",
     errors.ToolUnavailable: "It is left alone for a while when it goes on so; please ask again later.",
     errors.ModelError: "Another model is tried if there is one; else please give me the task again later.",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
 import shutil
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 
 from agent.errors import SandboxUnavailable
 from agent.ports import SandboxCall, SandboxResult
+from agent.sandbox.resident import Resident
 from agent.sandbox.seccomp import program
 from agent.sandbox.selftest import prove
 from agent.sandbox.supervisor import Start, Supervisor
@@ -44,6 +48,25 @@ class Bubblewrap:
 
     async def run(self, call: SandboxCall) -> SandboxResult:
         """Run a command to its end or limit; cancelling kills everything in it. Raises SandboxUnavailable."""
+        async with self._start(call) as start:
+            return await self._supervisor.run(start, call, (call.workspace,))
+
+    @contextlib.asynccontextmanager
+    async def hold(self, call: SandboxCall) -> AsyncGenerator[Resident]:
+        """A command that is talked to until the block ends; then everything in it is killed.
+
+        Its environment is passed by inheritance, not in arguments that every user of the machine can list.
+        """
+        ours = {name: value for name, value in call.environment.items() if name in {"PATH", "HOME", "LANG"}}
+        theirs = {name: value for name, value in call.environment.items() if name not in ours}
+        async with (
+            self._start(replace(call, environment=ours)) as start,
+            self._supervisor.hold(replace(start, environment=theirs), call, (call.workspace,)) as resident,
+        ):
+            yield resident
+
+    @contextlib.asynccontextmanager
+    async def _start(self, call: SandboxCall) -> AsyncGenerator[Start]:
         if self._bwrap is None or self._prlimit is None:
             raise SandboxUnavailable("bubblewrap is not installed here, so tools that need a sandbox are refused.")
         user = user_for(call.workspace)
@@ -57,8 +80,7 @@ class Bubblewrap:
         with open(os.memfd_create("seccomp"), "w+b") as filter_file:  # noqa: ASYNC230, PTH123 - memory, never blocks
             filter_file.write(program(platform.machine()))
             filter_file.seek(0)
-            arguments = self._arguments(call, filter_file.fileno(), user)
-            return await self._supervisor.run(Start(arguments, (filter_file.fileno(),)), call, (call.workspace,))
+            yield Start(self._arguments(call, filter_file.fileno(), user), (filter_file.fileno(),))
 
     def _arguments(self, call: SandboxCall, filter_fd: int, user: int) -> tuple[str, ...]:
         words = [str(self._bwrap), "--die-with-parent", "--new-session", "--hostname", "sbx", "--cap-drop", "ALL"]
@@ -99,7 +121,7 @@ class Bubblewrap:
         environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", **call.environment}  # noqa: S108 - as above
         for name, value in environment.items():
             words += ["--setenv", name, value]
-        seconds = max(1, min(30, int(call.timeout_s) + 1))
+        seconds = call.cpu_s or max(1, min(30, int(call.timeout_s) + 1))
         return (
             *words,
             "--seccomp",

@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from agent.ports import SandboxCall, SandboxResult
 from agent.sandbox import launcher
 from agent.sandbox.launcher import landlock_version
 from agent.sandbox.quota import remove_tree
+from agent.sandbox.resident import Resident
 from agent.sandbox.seccomp import program
 from agent.sandbox.selftest import prove
 from agent.sandbox.supervisor import Start, Supervisor
@@ -53,6 +54,21 @@ class Landlock:
 
     async def run(self, call: SandboxCall) -> SandboxResult:
         """Run a command to its end or limit; cancelling kills everything in it. Raises SandboxUnavailable."""
+        async with self._start(call) as (start, folders, said):
+            result = await self._supervisor.run(start, call, folders)
+            return replace(result, exit_code=_exit_code(said, result.exit_code))
+
+    @contextlib.asynccontextmanager
+    async def hold(self, call: SandboxCall) -> AsyncGenerator[Resident]:
+        """A command that is talked to until the block ends; then everything in it is killed."""
+        async with (
+            self._start(call) as (start, folders, _),
+            self._supervisor.hold(start, call, folders) as resident,
+        ):
+            yield resident
+
+    @contextlib.asynccontextmanager
+    async def _start(self, call: SandboxCall) -> AsyncGenerator[tuple[Start, tuple[Path, ...], int]]:
         version = landlock_version()
         if not version:
             raise SandboxUnavailable("This kernel has no Landlock, so tools that need a sandbox are refused.")
@@ -74,11 +90,10 @@ class Landlock:
             task.seek(0)
             inherit = (task.fileno(), theirs, say)
             words = (str(self._python), "-I", "-S", "-B", str(launcher.__file__), *(str(number) for number in inherit))
-            result = await self._supervisor.run(Start(words, inherit), call, (call.workspace, scratch))
-            return replace(result, exit_code=_exit_code(said, result.exit_code))
+            yield Start(words, inherit), (call.workspace, scratch), said
 
     def _task(self, call: SandboxCall, scratch: Path, user: int, version: int) -> dict[str, Any]:
-        seconds = max(1, min(30, int(call.timeout_s) + 1))
+        seconds = call.cpu_s or max(1, min(30, int(call.timeout_s) + 1))
         environment = {
             "PATH": "/usr/bin:/bin",
             "HOME": str(scratch),

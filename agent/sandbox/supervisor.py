@@ -8,13 +8,15 @@ import os
 import shutil
 import signal
 import time
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.errors import SandboxUnavailable
 from agent.ports import SandboxCall, SandboxResult
 from agent.sandbox.monitor import Monitor, Watched
 from agent.sandbox.quota import Quota
+from agent.sandbox.resident import Resident
 
 _CHUNK = 65_536
 #: How long the streams may take to close once everything was killed, seconds.
@@ -29,6 +31,8 @@ class Start:
 
     arguments: tuple[str, ...]
     inherit: tuple[int, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of the started process, and so readable inside; nothing of the caller's own."""
 
 
 class Supervisor:
@@ -45,14 +49,7 @@ class Supervisor:
         """
         began = time.perf_counter()
         quotas = await asyncio.to_thread(_quotas, call, folders)
-        starting = asyncio.ensure_future(self._spawn(start))
-        try:
-            # A cancellation must not fall into the start: the inner process would be left waiting for ever.
-            process = await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            with contextlib.suppress(SandboxUnavailable):
-                await _end(await starting)
-            raise
+        process = await self._started(start)
         watched = self._watch(process, call, quotas)
         kill = _Killer(process)
         out, err = bytearray(), bytearray()
@@ -85,6 +82,46 @@ class Supervisor:
             removed=removed,
         )
 
+    @contextlib.asynccontextmanager
+    async def hold(self, start: Start, call: SandboxCall, folders: tuple[Path, ...]) -> AsyncGenerator[Resident]:
+        """Start a program and leave it running while the block lasts; raises SandboxUnavailable.
+
+        The call's limits on memory, processes and room hold; its limits on time and output are for the caller to keep.
+        """
+        quotas = await asyncio.to_thread(_quotas, call, folders)
+        process = await self._started(start)
+        watched = self._watch(process, call, quotas)
+        assert process.stdin is not None  # noqa: S101 - all three are pipes
+        assert process.stdout is not None  # noqa: S101 - as above
+        assert process.stderr is not None  # noqa: S101 - as above
+        resident = Resident(process.pid, process.stdin, process.stdout, process.stderr)
+        try:
+            yield resident
+        finally:
+            await asyncio.shield(self._settle(process, watched, quotas, resident))
+
+    async def _settle(
+        self,
+        process: asyncio.subprocess.Process,
+        watched: Watched | None,
+        quotas: tuple[Quota, ...],
+        resident: Resident,
+    ) -> None:
+        await _end(process)
+        excess = self._monitor.release(watched) if watched is not None else ""
+        removed = await asyncio.to_thread(_keep, quotas)
+        resident.excess = excess or ("disk" if removed else "")
+
+    async def _started(self, start: Start) -> asyncio.subprocess.Process:
+        starting = asyncio.ensure_future(self._spawn(start))
+        try:
+            # A cancellation must not fall into the start: the inner process would be left waiting for ever.
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            with contextlib.suppress(SandboxUnavailable):
+                await _end(await starting)
+            raise
+
     def _watch(
         self, process: asyncio.subprocess.Process, call: SandboxCall, quotas: tuple[Quota, ...]
     ) -> Watched | None:
@@ -107,7 +144,7 @@ class Supervisor:
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=start.inherit,
                 # Empty, because the caller's environment stays readable in /proc/1/environ in spite of --clearenv.
-                env={},
+                env=dict(start.environment),
                 cwd="/",
                 start_new_session=True,
             )

@@ -95,8 +95,11 @@ class HttpClient:
             raise ToolTimedOut(f"{url.origin} did not answer within {self._timeout_s:.0f} seconds.") from error
         raise ToolFailed(f"It was redirected more than {_MOST_REDIRECTS} times.")
 
-    async def _addresses(self, method: str, url: Url) -> Sequence[str]:
-        """The checked addresses; one that may not be reached spoils them all."""
+    async def addresses(self, method: str, url: Url) -> Sequence[str]:
+        """The checked addresses of an allowed place; one that may not be reached spoils them all.
+
+        Raises HostNotAllowed, ToolFailed.
+        """
         allowed = self._egress.allowed(method, url)
         try:
             addresses = await self._resolve(url.host, url.port)
@@ -110,7 +113,7 @@ class HttpClient:
         return addresses
 
     async def _once(self, method: str, url: Url, headers: Headers, body: bytes) -> Reply:
-        addresses = await self._addresses(method, url)
+        addresses = await self.addresses(method, url)
         connector = aiohttp.TCPConnector(resolver=_Fixed(addresses), use_dns_cache=False, force_close=True)
         session = aiohttp.ClientSession(
             connector=connector,
