@@ -18,6 +18,8 @@ from agent.errors import BadArguments, ConfigurationError, SecretNotAllowed
 from agent.tools.egress import read_url
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+#: A program that speaks MCP, as `[mcp.NAME]` declares it.
+_SERVER = re.compile(r"mcp:[a-z][a-z0-9-]{0,19}")
 _REFERENCE = re.compile(r"\bsecret:([A-Z][A-Z0-9_]{0,63})")
 _COMMAND_TIMEOUT_S = 10.0
 _MOST_BYTES = 65_536
@@ -34,7 +36,7 @@ class Source(BaseModel):
     origin: str = Field(alias="from", pattern=r"^(?:env|file|command):.")
     """`env:VARIABLE`, `file:/path` or `command:words`."""
     hosts: tuple[str, ...] = ()
-    """Origins to which it may be sent, such as `https://api.example.com`."""
+    """Origins to which it may be sent, such as `https://api.example.com`; `mcp:NAME` for an MCP server's program."""
     databases: tuple[str, ...] = ()
     """Names of the databases whose password it is."""
 
@@ -131,7 +133,7 @@ def _source(name: str, given: Mapping[str, Any]) -> Source:
         )
     try:
         source = Source.model_validate(dict(given))
-        hosts = tuple(read_url(host).origin for host in source.hosts)
+        hosts = tuple(host if _SERVER.fullmatch(host) else read_url(host).origin for host in source.hosts)
     except (ValidationError, BadArguments) as error:
         raise ConfigurationError(
             f"[secrets.{name}] is not usable.",

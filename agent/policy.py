@@ -36,7 +36,7 @@ __all__ = ["Limits", "Mode", "People", "Policy", "PolicyText", "RuleText", "load
 
 #: What these flags say can be lowered by no rule.
 _NEVER_LOWERED = frozenset(
-    {"unparseable", "too_large", "too_slow", "seed_pattern", "multi_statement", "sandbox_missing"}
+    {"unparseable", "too_large", "too_slow", "seed_pattern", "multi_statement", "sandbox_missing", "schema_changed"}
 )
 
 

@@ -57,6 +57,7 @@ from bot.link import Installation, SocketLink, preflight
 from bot.listeners import home, register, replies, takeover_talk
 from bot.listeners.services import Services
 from bot.local import GONE, LocalDoor, TerminalEntitlement, must_be_alone
+from bot.mcp_servers import McpServers
 from bot.metrics import Metrics
 from bot.observability import configure_logging
 from bot.policies import Policies
@@ -112,6 +113,7 @@ class App:
     services: Services | None = None
     reviser: Reviser | None = None
     policies: Policies | None = None
+    mcp: McpServers | None = None
     groups: UserGroups | None = None
     sandbox: str | None = None
     """Why no sandbox holds, empty when one does; None until that was tried."""
@@ -188,7 +190,7 @@ class App:
                 self.services.anchoring.stop()
         if self.runtime is not None:
             await self.runtime.close(GRACE_S)
-        for part in (self.delivery, self.sessions, self.fetching):
+        for part in (self.delivery, self.sessions, self.fetching, self.mcp):
             if part is not None:
                 part.stop()
         if self.streams is not None:
@@ -269,6 +271,7 @@ class _Builder:
         self.egress = Egress(settings.egress)
         self.databases = named_databases(settings.databases, self.broker)
         self.registry = self._tools()
+        self.mcp = McpServers.read(settings.mcp, data=settings.data, broker=self.broker, clock=self.clock)
         self.own_secrets = known_secrets(settings, environment)
         self.metrics = Metrics(tools=self.registry.names, models=model.chain if model else chain_from(self.environment))
         self.app: App | None = None
@@ -491,6 +494,9 @@ class _Builder:
         app.sandbox = await sandbox.self_test() if sandbox.name == "none" else ""
         if app.sandbox:
             _log.warning("sandbox_unavailable", reason=app.sandbox)
+        self.mcp.sandbox, self.mcp.telemetry, app.mcp = sandbox, self.telemetry, self.mcp
+        self.mcp.refresh(self.registry, app.db)
+        app.tasks.append(asyncio.create_task(self.mcp.keep(self.registry, app.db), name="mcp"))
         workspaces, project = (settings.data / "workspaces").resolve(), settings.project.resolve()
 
         def context(state: RunState) -> ToolContext:

@@ -69,6 +69,7 @@ def add_commands(commands: Commands) -> None:
     undo.set_defaults(run=_undo)
 
     _add_tool(commands)
+    _add_mcp(commands)
     approvals = commands.add_parser("approvals", help="what waits for a yes, for how long, and whose")
     approvals.add_argument("--json", action="store_true", help="print JSON")
     approvals.add_argument("--stats", action="store_true", help="how fast and how often each person says yes")
@@ -126,6 +127,30 @@ def _add_tool(commands: Commands) -> None:
     call.add_argument("--json", action="store_true", help="print JSON")
     call.set_defaults(run=_tool_call)
     _config(call)
+
+
+def _add_mcp(commands: Commands) -> None:
+    mcp = commands.add_parser("mcp", help="servers of tools: what they offer, and what of it is trusted")
+    verbs = mcp.add_subparsers(required=True, metavar="VERB", dest="verb")
+    listed = verbs.add_parser("list", help="the declared servers and their trusted tools; speaks to none of them")
+    tested = verbs.add_parser(
+        "test", help="speak to one", description="Ends with 1 when it cannot be reached or offers not what was trusted."
+    )
+    trusted = verbs.add_parser(
+        "trust",
+        help="let agents propose the tools of one",
+        description="Shows what it offers, and pins it word for word: a tool that changes afterwards goes to a person. "
+        "Each call is still asked unless the policy says otherwise.",
+    )
+    trusted.add_argument("--yes", action="store_true", help="do not ask")
+    forgotten = verbs.add_parser("forget", help="trust no tool of one any more")
+    for parser in (tested, trusted, forgotten):
+        parser.add_argument("server", metavar="NAME", help="as in [mcp.NAME]")
+    for parser in (listed, tested, trusted, forgotten):
+        if parser is not forgotten:
+            parser.add_argument("--json", action="store_true", help="print JSON")
+        parser.set_defaults(run=_mcp)
+        _config(parser)
 
 
 def _add_audit(commands: Commands) -> None:
@@ -221,6 +246,21 @@ def _tool_call(arguments: argparse.Namespace) -> int:
         sandbox=arguments.sandbox,
     )
     return cli_tool.call(_settings(arguments), wanted, as_json=arguments.json)
+
+
+def _mcp(arguments: argparse.Namespace) -> int:
+    from bot import cli_mcp  # noqa: PLC0415  # as at the top
+
+    settings = _settings(arguments)
+    match arguments.verb:
+        case "list":
+            return cli_mcp.print_list(settings, as_json=arguments.json)
+        case "test":
+            return cli_mcp.test(settings, arguments.server, as_json=arguments.json)
+        case "trust":
+            return cli_mcp.trust_server(settings, arguments.server, yes=arguments.yes, as_json=arguments.json)
+        case _:
+            return cli_mcp.forget(settings, arguments.server)
 
 
 def _undo(arguments: argparse.Namespace) -> int:

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """Secrets that tools may use unseen: `[secrets.NAME]` with `from` and `hosts`; the values stand elsewhere."""
     tools: tuple[str, ...] = ()
     """Modules, files or entry points with tools of one's own."""
+    mcp: dict[str, dict[str, Any]] = {}
+    """MCP servers: `[mcp.NAME]` with `command` or `url`; their tools are used once `secondkey mcp trust` named them."""
     tool_timeouts: dict[str, Annotated[float, Field(ge=2, le=300)]] = {}
     """Seconds that a tool may take, by its name; 30 where nothing is set."""
     policy: Path | None = None

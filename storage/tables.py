@@ -224,6 +224,13 @@ _FAULTS = (
       name TEXT PRIMARY KEY, failures INTEGER NOT NULL, opened_at REAL
     ) STRICT, WITHOUT ROWID""",
 )
+_MCP = (
+    # Tools of MCP servers as an operator trusted them, word for word; hash is that of the definition.
+    """CREATE TABLE mcp_tools (
+      server TEXT NOT NULL, tool TEXT NOT NULL, hash TEXT NOT NULL, definition_json TEXT NOT NULL,
+      trusted_by TEXT NOT NULL, trusted_at REAL NOT NULL, PRIMARY KEY (server, tool)
+    ) STRICT, WITHOUT ROWID""",
+)
 
 STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -237,6 +244,7 @@ STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "m009_faults": _FAULTS,
         "m011_traced": _TRACED,
         "m013_receipts": _RECEIPTS,
+        "m014_mcp": _MCP,
     }
 )
 """A migration's name and its statements."""

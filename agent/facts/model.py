@@ -20,7 +20,7 @@ class Facts(Value):
     flags: tuple[str, ...] = ()
     """From a closed set: destructive, unbounded, ddl, no_preview, unparseable, touches_ci, touches_credentials,
     seed_pattern, multi_statement, too_large, network, subprocess, sandbox_missing, outside, privileged, private_host,
-    odd_address, allowed_host, untrusted_target, money, too_slow."""
+    odd_address, allowed_host, untrusted_target, money, too_slow, own_tool, mcp, schema_changed."""
     counts: dict[str, int] = {}
     """Such as rows, files, bytes."""
     undecidable: tuple[str, ...] = ()

@@ -71,7 +71,7 @@ def _problem(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
         yield from plain(validator, reference, instance, inner) or ()
 
     extend: Any = validators.extend  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # untyped there
-    empty: Any = Registry()  # nothing is fetched from anywhere
+    empty: Any = cast("Any", Registry)()  # nothing is fetched from anywhere
     validator: Any = extend(library, {"$ref": counted})(_tamed(schema), registry=empty)
     try:
         error: Any = next(iter(validator.iter_errors(dict(arguments))), None)

@@ -10,23 +10,25 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib import metadata
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import mcp_types as types
 from mcp.client.session import ClientSession
 from mcp.shared.exceptions import MCPError
+from opentelemetry import trace
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from pydantic import ValidationError
 
 from agent.errors import McpUnavailable, ToolError, ToolFailed
 from agent.facts.bounds import MAX_NESTING
 from agent.mcp.definition import Definition, depth_of
 from agent.mcp.server import Answer
-from agent.mcp.spans import asking, unseen
 from agent.mcp.stdio import Ending
 from agent.mcp.texts import clean
+from agent.telemetry import Telemetry
 
 _MOST_TEXT = 65_536
 _MOST_DATA = 65_536
@@ -34,6 +36,7 @@ _MOST_PAGES, _MOST_LISTED = 20, 512
 _MOST_BLOCKS = 200
 #: The library tells of every message that it cannot read, with the message; a server may send many.
 _LOGGERS = ("mcp", "client")
+_UNSEEN = SpanContext(trace_id=1, span_id=1, is_remote=False, trace_flags=TraceFlags(0))
 T = TypeVar("T")
 
 
@@ -42,17 +45,25 @@ async def open_session(
     name: str,
     streams: AbstractAsyncContextManager[Any],
     ending: Ending,
-    refused: Callable[[], ToolError | None] = lambda: None,
-    session_id: Callable[[], str] = str,
+    telemetry: Telemetry,
+    carrier: Carrier | None = None,
 ) -> AsyncGenerator[McpSession]:
-    """Shake hands over these streams; raises ToolError. `refused`: why our own side sent nothing, if it did not."""
+    """Shake hands over these streams; raises ToolError."""
     for logger in _LOGGERS:
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     info = types.Implementation(name="secondkey", version=metadata.version("secondkey"))
     async with streams as (incoming, outgoing), ClientSession(incoming, outgoing, client_info=info) as inner:
-        session = McpSession(name, inner, ending, refused, session_id)
+        session = McpSession(name, inner, ending, telemetry, carrier)
         await session.shake_hands()
         yield session
+
+
+class Carrier(Protocol):
+    """What carries the messages, where it has something of its own to tell."""
+
+    refused: ToolError | None
+    """Why our own side did not send the last one."""
+    session_id: str
 
 
 class McpSession:
@@ -63,11 +74,11 @@ class McpSession:
         name: str,
         inner: ClientSession,
         ending: Ending,
-        refused: Callable[[], ToolError | None],
-        session_id: Callable[[], str],
+        telemetry: Telemetry,
+        carrier: Carrier | None,
     ) -> None:
         self._name, self._inner, self._ending = name, inner, ending
-        self._refused, self._session_id = refused, session_id
+        self._telemetry, self._carrier = telemetry, carrier
 
     @property
     def about(self) -> str:
@@ -122,15 +133,15 @@ class McpSession:
 
     async def _asked(self, question: Awaitable[T], method: str, target: str = "") -> T:
         try:
-            with asking(method, target, self._session_id()) as span:
-                try:
-                    with unseen():
-                        return await question
-                except MCPError as error:
-                    span.failed(str(error.code))
-                    raise
+            with (
+                self._telemetry.mcp_call(
+                    method, target, session=self._carrier.session_id if self._carrier is not None else ""
+                ),
+                _unseen(),
+            ):
+                return await question
         except MCPError as error:
-            if (why := self._refused()) is not None:
+            if self._carrier is not None and (why := self._carrier.refused) is not None:
                 raise why from error
             if self._is_over(error):
                 said = self._ending.why or "the connection was closed"
@@ -143,6 +154,11 @@ class McpSession:
     def _is_over(self, error: MCPError) -> bool:
         closed = error.code in {types.CONNECTION_CLOSED, types.PARSE_ERROR} or error.message == "Session terminated"
         return closed or self._ending.over.is_set() or error.message == "Server returned an error response"
+
+
+def _unseen() -> contextlib.AbstractContextManager[object]:
+    """Under a parent that is not sampled: what the library would record by itself holds a server's own words."""
+    return trace.use_span(NonRecordingSpan(_UNSEEN), record_exception=False, set_status_on_exception=False)
 
 
 def _definition(tool: types.Tool) -> Definition:

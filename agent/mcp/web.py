@@ -12,6 +12,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from agent.errors import BadArguments, HostNotAllowed, ToolError, ToolFailed
 from agent.mcp.stdio import MAX_MESSAGE, Ending
+from agent.mcp.texts import clean
 from agent.tools.egress import Egress, Url, read_url
 from agent.tools.http_client import HttpClient, Resolve
 
@@ -31,6 +32,8 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         self._inner = httpx2.AsyncHTTPTransport(verify=ssl.create_default_context(), trust_env=False, retries=0)
         self.refused: ToolError | None = None
         """Why the last request was not sent."""
+        self.session_id = ""
+        """What the server calls this connection, cut; empty when it does not."""
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Check, then send; raises httpx2.TransportError."""
@@ -66,6 +69,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             await answer.aclose()
             self.refused = ToolFailed("It answers in an encoding that was not asked for.")
             raise httpx2.RemoteProtocolError("encoded", request=request)
+        self.session_id = clean(answer.headers.get("Mcp-Session-Id", self.session_id), 100)
         is_stream = answer.headers.get("Content-Type", "").lower().startswith("text/event-stream")
         most = _MOST_BYTES if is_stream else MAX_MESSAGE
         return httpx2.Response(

@@ -98,7 +98,6 @@ class Bubblewrap:
         for folder in _NOT_SYSTEM:
             if Path(folder).is_dir():
                 words += ["--size", "4096", "--tmpfs", folder, "--remount-ro", folder]
-        words += _read_only(call)
         if not self._masked_proc:
             words += ["--proc", "/proc"]
         # A plain --dev leaves /dev and /dev/shm as memory file systems without a limit.
@@ -115,6 +114,7 @@ class Bubblewrap:
             "/dev",
         ]
         words += ["--perms", "1777", "--size", str(_TMP_BYTES), "--tmpfs", "/tmp"]  # noqa: S108 - inside the sandbox
+        words += _read_only(call)  # behind /tmp, for they may lie below it
         words += ["--bind", str(call.workspace), _MOUNT]
         words += _protected(call)
         words += ["--chdir", _MOUNT, "--remount-ro", "/"]

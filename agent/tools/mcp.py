@@ -41,6 +41,7 @@ class McpTool(Tool[McpArguments]):
     def __init__(self, server: McpServer, pinned: Definition, *, reads: bool = False, timeout_s: float = 30.0) -> None:
         """`reads` is the operator's word, not the server's."""
         self._server, self._pinned = server, pinned
+        self.server = server.name
         self.name = full_name(server.name, pinned.name)
         self.description = description_for_models(server.name, pinned)
         self.read_only = self.idempotent = reads

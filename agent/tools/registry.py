@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.domain import Worker
 from agent.errors import ToolNotAllowed
+from agent.mcp.definition import PREFIX
 from agent.ports import ToolSpec
 from agent.tools.apply_changes import ApplyChanges
 from agent.tools.base import Tool
@@ -39,15 +40,25 @@ class Registry:
 
     def __init__(self, tools: Iterable[Tool[Any]], *, timeouts: Mapping[str, float] = _NONE) -> None:
         """Raises ToolNotAllowed when two tools have one name, or `timeouts` names a tool that is not there."""
+        self._own, self._timeouts = tuple(tools), dict(timeouts)
+        self.extend(())
+
+    def extend(self, more: Iterable[Tool[Any]]) -> None:
+        """Put tools beside those that it was made with, in place of those that were put there before.
+
+        Raises ToolNotAllowed as at the beginning, and then changes nothing.
+        """
+        timeouts = self._timeouts
         found: dict[str, Tool[Any]] = {}
-        for tool in tools:
+        for tool in (*self._own, *more):
             if tool.name in found:
                 raise ToolNotAllowed(f"Two tools are called {tool.name!r}.")
             found[tool.name] = copy.copy(tool) if tool.name in timeouts else tool
         for name, seconds in timeouts.items():
-            if name not in found:
+            if name in found:
+                found[name].timeout_s = seconds
+            elif not name.startswith(PREFIX):  # those come and go
                 raise ToolNotAllowed(f"There is no tool {name[:60]!r} to set a timeout for.")
-            found[name].timeout_s = seconds
         self._tools: Mapping[str, Tool[Any]] = MappingProxyType(found)
         reading = {tool.name: _for_reading(tool) for tool in found.values()}
         self._reading: Mapping[str, Tool[Any]] = MappingProxyType(reading)
