@@ -55,7 +55,7 @@ class Standing:
 
 def print_list(settings: Settings, *, as_json: bool) -> int:
     """Print the declared servers and how many of their tools are trusted; speaks to none of them."""
-    servers, known = _servers(settings, Path()), _trusted(settings)
+    servers, known = servers_of(settings, Broker(), Path()), trusted_tools(settings)
     rows = [_row(servers, name, [one for one in known if one.server == name]) for name in servers.names]
     if as_json:
         return _print_json(rows)
@@ -83,7 +83,7 @@ def forget(settings: Settings, name: str) -> int:
     """Trust no tool of this server any more; it need not be declared."""
 
     async def write() -> int:
-        there = [one for one in _trusted(settings) if one.server == name]
+        there = [one for one in trusted_tools(settings) if one.server == name]
         async with _database(settings) as db:
             await db.write(lambda tx: trust(tx, name, (), by=_who()))
         return _say(f"{count(len(there), 'tool')} of {name} forgotten; a running server drops them within a second.")
@@ -92,7 +92,7 @@ def forget(settings: Settings, name: str) -> int:
 
 
 async def _test(settings: Settings, name: str, *, as_json: bool) -> int:
-    known = [one for one in _trusted(settings) if one.server == name]
+    known = [one for one in trusted_tools(settings) if one.server == name]
     try:
         about, offer = await _look(settings, name)
     except ToolError as error:
@@ -111,7 +111,7 @@ async def _test(settings: Settings, name: str, *, as_json: bool) -> int:
 
 
 async def _trust(settings: Settings, name: str, *, yes: bool, as_json: bool, ask: Callable[[str], str]) -> int:
-    known = [one for one in _trusted(settings) if one.server == name]
+    known = [one for one in trusted_tools(settings) if one.server == name]
     about, offer = await _look(settings, name)
     found = _standings(known, offer)
     if not as_json:
@@ -134,7 +134,7 @@ async def _look(settings: Settings, name: str) -> tuple[str, Offer]:
     """What a server calls itself and offers, from a connection of our own. Raises ToolError."""
     with tempfile.TemporaryDirectory(prefix="secondkey-mcp-", ignore_cleanup_errors=True) as folder:
         await asyncio.to_thread(Path(folder).chmod, 0o755)
-        servers = _servers(settings, Path(folder))
+        servers = servers_of(settings, Broker(settings.secrets, dict(os.environ)), Path(folder))
         server = servers.server(name)
         servers.sandbox = await choose() if servers.settings(name).command else NoSandbox()
         try:
@@ -143,12 +143,13 @@ async def _look(settings: Settings, name: str) -> tuple[str, Offer]:
             await servers.close()
 
 
-def _servers(settings: Settings, data: Path) -> McpServers:
-    broker = Broker(settings.secrets, dict(os.environ)) if settings.mcp else Broker()
+def servers_of(settings: Settings, broker: Broker, data: Path) -> McpServers:
+    """The declared servers for one command; scratch folders below `data`. Raises ConfigurationError."""
     return McpServers.read(settings.mcp, data=data, broker=broker, clock=SystemClock())
 
 
-def _trusted(settings: Settings) -> tuple[TrustedTool, ...]:
+def trusted_tools(settings: Settings) -> tuple[TrustedTool, ...]:
+    """What is trusted by now; nothing before there is a database."""
     if not settings.database.is_file():
         return ()
     with closing(read_only(settings.database)) as conn:

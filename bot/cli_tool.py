@@ -38,10 +38,12 @@ from agent.tools.base import ToolContext
 from agent.tools.databases import named_databases
 from agent.tools.egress import Egress
 from agent.tools.http import HttpRequest
+from agent.tools.mcp import McpTool
 from agent.tools.own import load_tools
 from agent.tools.registry import Registry, default_tools
 from agent.workspace import Workspace
 from bot.checks import known_secrets
+from bot.cli_mcp import servers_of, trusted_tools
 from bot.config import Settings
 
 DONE, FAILED, REFUSED, NEEDS_A_PERSON = 0, 1, 3, 4
@@ -92,6 +94,7 @@ def call(settings: Settings, wanted: Wanted, *, as_json: bool) -> int:
 
 async def _call(settings: Settings, wanted: Wanted) -> tuple[Told, Any]:
     with tempfile.TemporaryDirectory(prefix="secondkey-call-") as folder:
+        await asyncio.to_thread(Path(folder).chmod, 0o755)  # a server's program may not be root's
         return await _call_in(settings, wanted, Path(folder) / "workspace")
 
 
@@ -119,6 +122,8 @@ async def _call_in(settings: Settings, wanted: Wanted, root: Path) -> tuple[Told
         egress=egress,
         broker=broker,
     )
+    servers = servers_of(settings, broker, root.parent)
+    registry.extend(servers.tools(trusted_tools(settings)))
     try:
         tool = registry.get(wanted.tool)
         if not context.project.is_dir():
@@ -128,6 +133,8 @@ async def _call_in(settings: Settings, wanted: Wanted, root: Path) -> tuple[Told
         await Workspace(context.workspace, context.project).adopt()
         if tool.needs_sandbox:
             context = replace(context, sandbox=await _sandbox(wanted.sandbox))
+        if isinstance(tool, McpTool):
+            servers.sandbox = await _sandbox(wanted.sandbox)
         given = _read(wanted.arguments)
         if kind := find_secret(wanted.arguments, broker.known):
             raise SecretInArguments(f"The arguments hold what looks like {kind}; write secret:NAME instead.")
@@ -154,6 +161,8 @@ async def _call_in(settings: Settings, wanted: Wanted, root: Path) -> tuple[Told
         return Told(FAILED, "timed out", error=str(error) or "It took longer than its limit."), cover
     except ToolError as error:
         return Told(FAILED, "failed", error=f"{error} ({error.code})"), cover
+    finally:
+        await servers.close()
 
 
 async def _sandbox(name: str) -> Any:  # noqa: ANN401 - a Sandbox

@@ -87,6 +87,10 @@ class McpSession:
         called = clean(f"{info.name} {info.version}", 120).replace("\n", " ") if info is not None else "unnamed"
         return f"{called}, protocol {clean(str(self._inner.protocol_version), 20)}"
 
+    @property
+    def _session_id(self) -> str:
+        return self._carrier.session_id if self._carrier is not None else ""
+
     async def shake_hands(self) -> None:
         """Agree on a version, the widely spoken ones first. Raises ToolError."""
 
@@ -134,9 +138,7 @@ class McpSession:
     async def _asked(self, question: Awaitable[T], method: str, target: str = "") -> T:
         try:
             with (
-                self._telemetry.mcp_call(
-                    method, target, session=self._carrier.session_id if self._carrier is not None else ""
-                ),
+                self._telemetry.mcp_call(method, target, session=self._session_id),
                 _unseen(),
             ):
                 return await question
