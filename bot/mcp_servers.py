@@ -43,7 +43,7 @@ class McpServers:
         self.sandbox: Sandbox | None = None
         """Where programs run; they are refused until it is known."""
         self.telemetry = Telemetry()
-        self._servers = {name: McpServer(name, self._opener(name), clock) for name in declared}
+        self._servers = {name: McpServer(name, self.opener(name), clock) for name in declared}
         self._stopped = asyncio.Event()
         self._seen: tuple[TrustedTool, ...] | None = None
 
@@ -124,7 +124,9 @@ class McpServers:
         """End every connection, and the programs behind them."""
         await asyncio.gather(*(server.close() for server in self._servers.values()))
 
-    def _opener(self, name: str) -> Opener:
+    def opener(self, name: str) -> Opener:
+        """How to connect to a declared server."""
+
         @contextlib.asynccontextmanager
         async def opened() -> AsyncGenerator[Session]:
             # The library takes a second to be imported, and only whoever uses a server is to wait for it.

@@ -31,6 +31,8 @@ def check_schema(schema: Mapping[str, Any]) -> str:
 
     if schema.get("type", "object") != "object":
         return "Its arguments are no object."
+    if any(not str(one).startswith("#") for one in _references(schema)):
+        return "Its schema refers to another document."
     try:
         Draft202012Validator.check_schema(_tamed(schema))
         _problem(schema, {})
@@ -81,6 +83,19 @@ def _problem(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
         return ""
     place = ".".join(str(part) for part in error.absolute_path) or "arguments"
     return f"{place}: {str(error.message)[:200]}"
+
+
+def _references(value: Json) -> Generator[Json]:
+    waiting: list[Json] = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, list):
+            waiting.extend(cast("list[Json]", one))
+        elif isinstance(one, dict):
+            inner = cast("dict[str, Json]", one)
+            if isinstance(inner.get("$ref"), str):
+                yield inner["$ref"]
+            waiting.extend(inner.values())
 
 
 def _tamed(value: Json, *, names: bool = False) -> Json:

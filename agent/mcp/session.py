@@ -36,6 +36,7 @@ _MOST_PAGES, _MOST_LISTED = 20, 512
 _MOST_BLOCKS = 200
 #: The library tells of every message that it cannot read, with the message; a server may send many.
 _LOGGERS = ("mcp", "client")
+_GONE = ("Connection closed", "Session terminated", "SSE stream ", "Server returned an error response")
 _UNSEEN = SpanContext(trace_id=1, span_id=1, is_remote=False, trace_flags=TraceFlags(0))
 T = TypeVar("T")
 
@@ -154,8 +155,8 @@ class McpSession:
             raise McpUnavailable(f"The MCP server {self._name} answered what the protocol does not know.") from error
 
     def _is_over(self, error: MCPError) -> bool:
-        closed = error.code in {types.CONNECTION_CLOSED, types.PARSE_ERROR} or error.message == "Session terminated"
-        return closed or self._ending.over.is_set() or error.message == "Server returned an error response"
+        """Whether it is the connection that failed: its library says so in these words, its codes are anybody's."""
+        return self._ending.over.is_set() or error.message.startswith(_GONE)
 
 
 def _unseen() -> contextlib.AbstractContextManager[object]:
