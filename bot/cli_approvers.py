@@ -1,4 +1,4 @@
-"""`secondkey approvers list | add | remove | test`: the registry of who may decide, kept beside a running server."""
+"""`secondkey approvers list | add | remove`: the registry of who may decide, kept beside a running server."""
 
 from __future__ import annotations
 
@@ -17,15 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.clock import SystemClock
-from agent.domain import Principal
 from agent.errors import ConfigurationError
-from agent.policy import Policy
-from agent.terms import Scope, is_group
-from bot.cli_policy import policy_of
 from bot.config import Settings
 from bot.words import count
 from storage import approvers
-from storage.approvers import Approver, covering, standing
+from storage.approvers import Approver, standing
 from storage.database import Database, Tx, read_only
 
 T = TypeVar("T")
@@ -69,7 +65,7 @@ def list_all(settings: Settings, *, as_json: bool) -> int:
 
 def add(settings: Settings, entry: Entry) -> int:
     """Enter somebody. Raises ConfigurationError."""
-    _check_person(entry.person)
+    check_person(entry.person)
     until = _timestamp(entry.until)
     if until and until <= SystemClock(settings.clock_rate).now():
         raise ConfigurationError(f"{entry.until} is over already.", fix="Name a moment that is still to come.")
@@ -89,36 +85,14 @@ def remove(settings: Settings, who: str) -> int:
     """Take a person, or one entry by its number, out; 1 when there was none. Raises ConfigurationError."""
     entry = int(who) if who.isdecimal() else 0
     if not entry:
-        _check_person(who)
+        check_person(who)
     gone = asyncio.run(_write(settings, lambda tx: approvers.remove(tx, who, entry, by=f"local:{os.getuid()}")))
     sys.stdout.write(f"{count(gone, 'entry', 'entries')} removed.\n")
     return int(gone == 0)
 
 
-def test(settings: Settings, person: str, scope: Scope, *, team: str) -> int:
-    """Say whether somebody may decide on such an action now; 1 when not. User groups are not looked up."""
-    _check_person(person)
-    policy, now = policy_of(settings, None), SystemClock(settings.clock_rate).now()
-    entries = _read(settings) if settings.database.is_file() else ()
-    key = person if ":" in person else Principal(team=team, user=person).key
-    named = key in policy.deciders(team)
-    found = covering(entries, tool=scope.tool, channel=scope.channel, tier=scope.tier, now=now)
-    registered = person in found or key in found
-    way = "the policy names them" if named else "the registry names them for this" if registered else ""
-    if way:
-        sys.stdout.write(f"Yes: {way}. A rule with deciders of its own may still name others.\n")
-        return 0
-    groups = _groups(policy)
-    more = f" Members of {', '.join(groups)} may too; only the server can ask Slack who they are." if groups else ""
-    sys.stdout.write(f"No: neither the policy nor the registry names {person} for this.{more}\n")
-    return 1
-
-
-def _groups(policy: Policy) -> tuple[str, ...]:
-    return tuple(one for one in policy.groups if is_group(one))
-
-
-def _check_person(person: str) -> None:
+def check_person(person: str) -> None:
+    """Raise ConfigurationError unless it is a Slack user id or a principal's key."""
     if not _PERSON.fullmatch(person):
         raise ConfigurationError(f"{person!r} is no person.", fix="Write a Slack user id such as U0123, or local:1000.")
 

@@ -51,10 +51,10 @@ def explain_call(
     settings: Settings, file: Path | None, *, tool: str, arguments: str, around: Around, as_json: bool
 ) -> int:
     """Rate a call that nobody made. Raises ConfigurationError."""
-    call: dict[str, Any] = {"tool": tool, "args": _object(arguments or "{}", "arguments are", "--args '{\"a\": 1}'")}
+    call: dict[str, Any] = {"tool": tool, "args": object_of(arguments or "{}", "arguments are", "--args '{\"a\": 1}'")}
     call["at"] = moment_of(around.at, SystemClock(settings.clock_rate).now())
     if around.facts:
-        call["facts"] = _object(around.facts, "facts are", '--facts \'{"counts": {"rows": 5}}\'')
+        call["facts"] = object_of(around.facts, "facts are", '--facts \'{"counts": {"rows": 5}}\'')
     state = _state(settings, around.run) if around.run else None
     if state is not None and state.task is not None:
         call |= {"principal": state.task.principal.key, "channel": state.task.place.channel}
@@ -65,7 +65,7 @@ def explain_call(
     policy = policy_of(settings, file)
     try:
         if around.chain:
-            call["chain"] = _object(around.chain, "chain is", '--chain \'{"rows": 900, "actions": 4}\'')
+            call["chain"] = object_of(around.chain, "chain is", '--chain \'{"rows": 900, "actions": 4}\'')
         elif state is not None:
             _, facts = rate_call(policy, Call.model_validate(call))
             call["chain"] = chain_of(state, "", facts)
@@ -181,7 +181,8 @@ def _wrong(error: ValueError) -> str:
     return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
-def _object(text: str, what: str, example: str) -> dict[str, Any]:
+def object_of(text: str, what: str, example: str) -> dict[str, Any]:
+    """A JSON object as it was typed; raises ConfigurationError with an example of it."""
     try:
         given: object = json.loads(text)
     except (ValueError, RecursionError):

@@ -69,6 +69,8 @@ def add_approvers(commands: Any) -> None:  # noqa: ANN401  # as above
     test = verbs.add_parser("test", help="whether somebody may decide on such an action now")
     test.add_argument("person", help="a Slack user id or a key")
     test.add_argument("--team", default="", help="the home team's id, when the policy names keys with it")
+    test.add_argument("--args", dest="arguments", default="", metavar="JSON", help="the call's arguments, with --tool")
+    test.add_argument("--json", action="store_true", help="print JSON")
     test.set_defaults(run=_try)
     for parser in (add, test):
         parser.add_argument("--tool", default="", help="only this tool; a glob")
@@ -162,8 +164,15 @@ def _remove(arguments: argparse.Namespace) -> int:
 
 
 def _try(arguments: argparse.Namespace) -> int:
-    from agent.terms import Scope  # noqa: PLC0415  # as at the top
-    from bot import cli_approvers  # noqa: PLC0415  # as at the top
+    from bot import cli_approvers, cli_entitled  # noqa: PLC0415  # as at the top
 
-    scope = Scope(tool=arguments.tool, channel=arguments.channel, tier=arguments.tier)
-    return cli_approvers.test(_settings(arguments), arguments.person, scope, team=arguments.team)
+    cli_approvers.check_person(arguments.person)
+    question = cli_entitled.Question(
+        person=arguments.person,
+        tool=arguments.tool,
+        channel=arguments.channel,
+        tier=arguments.tier,
+        arguments=arguments.arguments,
+        team=arguments.team,
+    )
+    return cli_entitled.test(_settings(arguments), question, as_json=arguments.json)

@@ -43,6 +43,11 @@ class UserGroups:
         at, users = self._known.get(group, (float("-inf"), frozenset[str]()))
         return users if self._clock.monotonic() - at < BELIEVED_S else frozenset()
 
+    def is_known(self, group: str) -> bool:
+        """Whether Slack told its members within the last minute."""
+        at, _ = self._known.get(group, (float("-inf"), frozenset[str]()))
+        return self._clock.monotonic() - at < BELIEVED_S
+
     async def refresh(self, groups: Iterable[str]) -> None:
         """Ask Slack for each of them; what cannot be had keeps its age, and so counts as empty before long."""
         before = self._times_changed
