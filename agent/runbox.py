@@ -9,6 +9,9 @@ from agent import events as ev
 from agent.ports import Committed, Condition, Journal
 from agent.state import RunState, fold
 
+MOST_KEPT, LONGEST_KEPT = 32, 8_192
+"""Bodies of a driven run that are kept in memory, and characters of one; a run that waits keeps none."""
+
 
 class RunBox:
     """The newest state of one run and the way to write to it."""
@@ -18,6 +21,8 @@ class RunBox:
         self.state = RunState(run=run)
         self.money = asyncio.Lock()
         self.door = asyncio.Lock()
+        self._bodies: dict[str, str] = {}
+        """The newest bodies that were written here, since what a model is told next are mostly these."""
 
     async def commit(
         self, events: Sequence[ev.Event], condition: Condition, blobs: Mapping[str, str] | None = None
@@ -38,6 +43,11 @@ class RunBox:
         except asyncio.CancelledError:
             await self.catch_up()
             raise
+        for digest, body in (blobs or {}).items():
+            if len(body) <= LONGEST_KEPT:
+                self._bodies[digest] = body
+        while len(self._bodies) > MOST_KEPT:
+            del self._bodies[next(iter(self._bodies))]
         if committed.first_seq != self.state.seq + 1:
             await self.catch_up()
         elif folded is not None and folded.seq == self.state.seq + len(committed.events):
@@ -48,7 +58,8 @@ class RunBox:
 
     async def blob(self, digest: str) -> str:
         """A stored body; raises KeyError."""
-        return await self._journal.blob(digest)
+        body = self._bodies.get(digest)
+        return await self._journal.blob(digest) if body is None else body
 
     async def catch_up(self) -> None:
         """Fold what others appended: votes, deadlines, stops."""

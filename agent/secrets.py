@@ -21,26 +21,51 @@ _SHORTEST = 6
 #: What may stand between the signs of a value that was wrapped over lines: white space, or the escapes for it.
 _BETWEEN = r"(?:\s|\\[nrt])"
 
-_SHAPES: tuple[tuple[str, re.Pattern[str]], ...] = (
+_SHAPES: tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...] = (
     (
         "private key",
+        ("PRIVATE KEY",),
         re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]{0,40}-----|\Z)", re.DOTALL),
     ),
-    ("Slack token", re.compile(r"\bxox[abceoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,}|\bxapp-\d-[A-Za-z0-9-]{10,}")),
-    ("Slack webhook", re.compile(r"https://hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]{20,}")),
-    ("GitHub token", re.compile(r"\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}")),
-    ("GitLab token", re.compile(r"\bgl(?:pat|ptt|dt|rt|soat|ft|cbt)-[\w-]{18,}")),
-    ("model key", re.compile(r"\bsk-(?:ant-|proj-|svcacct-|or-v1-)?[\w-]{20,}")),
-    ("AWS key", re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b")),
-    ("Google key", re.compile(r"\bAIza[\w-]{35}|\bya29\.[\w-]{20,}|\bGOCSPX-[\w-]{20,}")),
-    ("payment key", re.compile(r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|\bwhsec_[A-Za-z0-9+/=]{20,}")),
-    ("package token", re.compile(r"\bnpm_[A-Za-z0-9]{36}|\bpypi-[\w-]{50,}")),
-    ("signed token", re.compile(r"\beyJ[\w-]{8,1024}+\.eyJ[\w-]{8,}+\.[\w-]{8,}")),
+    (
+        "Slack token",
+        ("xox", "xapp-"),
+        re.compile(r"\bxox[abceoprs](?:\.xox[bp])?-[A-Za-z0-9-]{10,}|\bxapp-\d-[A-Za-z0-9-]{10,}"),
+    ),
+    (
+        "Slack webhook",
+        ("hooks.slack.com",),
+        re.compile(r"https://hooks\.slack\.com/(?:services|workflows|triggers)/[\w/-]{20,}"),
+    ),
+    (
+        "GitHub token",
+        ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
+        re.compile(r"\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}"),
+    ),
+    ("GitLab token", ("gl",), re.compile(r"\bgl(?:pat|ptt|dt|rt|soat|ft|cbt)-[\w-]{18,}")),
+    ("model key", ("sk-",), re.compile(r"\bsk-(?:ant-|proj-|svcacct-|or-v1-)?[\w-]{20,}")),
+    ("AWS key", ("AKIA", "ASIA", "ABIA", "ACCA"), re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b")),
+    (
+        "Google key",
+        ("AIza", "ya29.", "GOCSPX-"),
+        re.compile(r"\bAIza[\w-]{35}|\bya29\.[\w-]{20,}|\bGOCSPX-[\w-]{20,}"),
+    ),
+    (
+        "payment key",
+        ("k_live_", "k_test_", "whsec_"),
+        re.compile(r"\b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}|\bwhsec_[A-Za-z0-9+/=]{20,}"),
+    ),
+    ("package token", ("npm_", "pypi-"), re.compile(r"\bnpm_[A-Za-z0-9]{36}|\bpypi-[\w-]{50,}")),
+    ("signed token", ("eyJ",), re.compile(r"\beyJ[\w-]{8,1024}+\.eyJ[\w-]{8,}+\.[\w-]{8,}")),
     (
         "password in an address",
+        ("://",),
         re.compile(r"\b[a-z][a-z0-9+.-]{1,20}://[^\s:/@'\"]{1,100}:(?P<value>[^\s/@'\"]{3,200})@"),
     ),
 )
+"""What it is, letters without which it is not there (looked for first: most texts hold none), and its shape."""
+_SHORTEST_SHAPE = 10
+"""No shape fits a text with fewer characters."""
 
 
 class Found(NamedTuple):
@@ -101,8 +126,16 @@ def _known(text: str, known: Mapping[str, str]) -> Iterator[Found]:
 
 
 def _all(text: str, known: Mapping[str, str]) -> Iterator[Found]:
-    yield from _known(text, known)
-    for kind, shape in _SHAPES:
+    if known:
+        yield from _known(text, known)
+    if len(text) < _SHORTEST_SHAPE:
+        return
+    for kind, letters, shape in _SHAPES:
+        for some in letters:
+            if some in text:
+                break
+        else:  # a loop, since this runs for every text there is, and `any` takes five times as long
+            continue
         for match in shape.finditer(text):
             group = "value" if "value" in shape.groupindex else 0
             yield Found(kind, match.start(group), match.end(group))

@@ -206,15 +206,16 @@ class Engine:
         telemetry: Telemetry | None = None,
         clock: Clock | None = None,
         sweep: Callable[[Callable[[int], Awaitable[int]]], Callable[[int], Awaitable[int]]] | None = None,
+        tier: str = "medium",
     ) -> Engine:
-        """Open the file, wait for the lease, recover, arm the deadlines."""
+        """Open the file, wait for the lease, recover, arm the deadlines. `tier` is how touching is rated."""
         clock, ids, touch = clock or SystemClock(), RandomIds(), Touch()
         db = await Database.open(path, clock=clock)
         lease = Lease(db, ids, holder=f"bench:{os.getpid()}")
         control = Control(db)
         keeper = Keeper(lease, control, clock, resumed=lambda: None)
         await keeper.acquire(asyncio.Event())
-        policy = touching_policy()
+        policy = touching_policy(tier)
         journal = WatchedJournal(db, lease)
         journal.milestones = milestones = Milestones()
         model = model or NoModel()
@@ -280,7 +281,7 @@ def task(number: int) -> Task:
     return Task(id=f"t{number}", text=f"touch {number}", principal=MAYA, place=place)
 
 
-def touching_policy() -> Policy:
+def touching_policy(tier: str = "medium") -> Policy:
     """The shipped rules, and one that knows the benchmark's tool."""
-    own = load_policy(_PEOPLE + _RULE)
+    own = load_policy(_PEOPLE + _RULE.replace("medium", tier))
     return replace(own, shipped=(*own.shipped, *own.own), own=())

@@ -28,6 +28,7 @@ class ScriptedChat:
     """Implements our `ChatModel` port directly."""
 
     chain = ("scripted:one",)
+    script = staticmethod(script)
 
     def highest_cost(self, request: ModelRequest) -> int:
         """The fixed price."""
@@ -36,7 +37,7 @@ class ScriptedChat:
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Reply from the script."""
-        text, call = script(request.messages, tuple(tool.name for tool in request.tools))
+        text, call = self.script(request.messages, tuple(tool.name for tool in request.tools))
         calls = (ToolCall("c1", *call),) if call else ()
         return ModelReply(text=text, calls=calls, cost_micro_usd=COST, model="one")
 
@@ -53,7 +54,7 @@ class FunctionChat(ScriptedChat):
 
         def answer(messages: list[wire.ModelMessage], info: AgentInfo) -> wire.ModelResponse:
             tools = tuple(tool.name for tool in info.function_tools)
-            text, call = script(tuple(_plain(messages)), tools)
+            text, call = self.script(tuple(_plain(messages)), tools)
             parts: list[Any] = [wire.TextPart(text)] if text else []
             if call:
                 parts.append(wire.ToolCallPart(call[0], call[1], "c1"))
