@@ -45,6 +45,8 @@ class PostgresServer:
         place = f"host=127.0.0.1 port={self.port} user={OWNER} password={PASSWORD} dbname={database}"
         with closing(psycopg.connect(place, autocommit=True)) as connection:
             cursor = connection.execute(sql.encode())
+            while cursor.nextset():
+                pass
             return cursor.fetchall() if cursor.description else []
 
     def copy(self, template: str) -> str:

@@ -53,7 +53,7 @@ _FUNCTIONS = frozenset(
 #: Of PostgreSQL's own, those that compute and touch nothing; whatever reaches files, sequences, settings or other
 #: servers, waits, or runs SQL from a text is left out, as is what makes a short text long.
 _POSTGRES_FUNCTIONS = frozenset(
-    """age array_agg array_length array_position array_size array_to_string ascii bit_length bool_or btrim cardinality
+    """age array array_agg array_length array_position array_size array_to_string ascii bit_length bool_or btrim cardinality
     cbrt char_length clock_timestamp date_bin date_trunc decode div encode every extract greatest initcap isfinite
     j_s_o_n_array_agg json_agg json_array_elements json_array_elements_text json_build_array json_build_object
     json_each_text json_object_keys json_typeof jsonb_agg jsonb_array_elements jsonb_array_elements_text

@@ -295,3 +295,8 @@ async def test_a_statement_that_touches_other_rows_than_were_shown_is_rolled_bac
         with pytest.raises(PreviewMismatch):
             await shop.run(sql)
     assert shop.rows("SELECT count(*) FROM orders WHERE total < 2") == [(1,)]
+    shop.place.execute("DROP TABLE items")
+    other = read_sql("DELETE FROM orders WHERE id = 9", "shop", dialect)[1]
+    with pytest.raises(PreviewMismatch):
+        await shop.run("DELETE FROM orders WHERE id = 8")
+    assert shop.rows("SELECT count(*) FROM orders") == [(200,)]
