@@ -105,7 +105,7 @@ class WireModel:
         self._chain = tuple(chain)
         names = {name for provider in PROVIDERS.values() for name in (provider.key, provider.url)}
         self._environment = {name: _setting(environment, name) for name in names}
-        self._configured_prices = dict(prices)
+        self._configured_prices = {**_by_price_list(prices), **prices}
         self._clock = clock
         self._breakers = breakers
         self._prices: Prices | None = None
@@ -202,6 +202,16 @@ class WireModel:
 
             self._prices = Prices(self._configured_prices, self._clock)
         return self._prices
+
+
+def _by_price_list(prices: Mapping[str, Price]) -> dict[str, Price]:
+    """The prices under the names that price lists use: `openai-chat:NAME` is another way to the same `openai:NAME`."""
+    found: dict[str, Price] = {}
+    for name, price in prices.items():
+        kind, _, model = name.partition(":")
+        if kind in PROVIDERS and model:
+            found[f"{PROVIDERS[kind].priced_as}:{model}"] = price
+    return found
 
 
 def _split(model: str) -> tuple[Literal["anthropic", "openai", "openai-chat"], str]:

@@ -29,13 +29,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Canned:
-    """One HTTP reply. `hangs` never answers; `cut` closes the connection after so many bytes of the body."""
+    """One HTTP reply. `hangs` never answers; `cut` closes the connection after so many bytes of the body.
+
+    `drips` sends one byte each so many seconds, which keeps a time limit between two bytes from ever being reached.
+    """
 
     status: int = 200
     body: str = ""
     headers: dict[str, str] = field(default_factory=dict[str, str])
     hangs: bool = False
     cut: int = 0
+    drips: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class WireServer:
         canned = self.replies.popleft() if self.replies else Canned(status=500, body="{}")
         if canned.hangs:
             await self.closing.wait()
+        if canned.drips:
+            return await self._drip(request, canned)
         if not canned.cut:
             headers = {"content-type": "application/json", **canned.headers}
             return web.Response(status=canned.status, text=canned.body, headers=headers)
@@ -74,6 +80,24 @@ class WireServer:
         await response.write(canned.body.encode()[: canned.cut])
         assert request.transport is not None
         request.transport.close()
+        return response
+
+    async def _drip(self, request: web.Request, canned: Canned) -> web.StreamResponse:
+        body = canned.body.encode()
+        response = web.StreamResponse(status=canned.status, headers={"content-type": "application/json"})
+        response.content_length = len(body)
+        await response.prepare(request)
+        for at in range(len(body)):
+            try:
+                await response.write(body[at : at + 1])
+            except ConnectionError:
+                break  # whoever asked has had enough
+            try:
+                async with asyncio.timeout(canned.drips):
+                    await self.closing.wait()
+                break
+            except TimeoutError:
+                continue
         return response
 
 
@@ -117,6 +141,95 @@ def cut_off(wire: Format, call: Call) -> Canned:
     else:
         body["choices"][0]["finish_reason"] = "length"
     return Canned(body=json.dumps(body))
+
+
+def cached(wire: Format, text: str, *, fresh: int, read: int, written: int = 0) -> Canned:
+    """A reply to a request of which so many tokens came from the provider's cache; Anthropic alone counts writes."""
+    body = json.loads(reply(wire, text).body)
+    usage = body["usage"]
+    if wire == "anthropic":
+        usage |= {
+            "input_tokens": fresh,
+            "cache_read_input_tokens": read,
+            "cache_creation_input_tokens": written,
+            "cache_creation": {"ephemeral_5m_input_tokens": written, "ephemeral_1h_input_tokens": 0},
+        }
+    elif wire == "openai":
+        usage |= {"input_tokens": fresh + read, "input_tokens_details": {"cached_tokens": read}}
+    else:
+        usage |= {"prompt_tokens": fresh + read, "prompt_tokens_details": {"cached_tokens": read}}
+    return Canned(body=json.dumps(body))
+
+
+def reasoned(wire: Format, text: str, *, thought: int, said: int) -> Canned:
+    """A reply for which the model thought first; what it thought is billed as written."""
+    body = json.loads(reply(wire, text).body)
+    if wire == "anthropic":
+        thinking = {"type": "thinking", "thinking": "Hm.", "signature": "EqQBCkYIBxgCKkD"}
+        body["content"].insert(0, thinking)
+        body["usage"]["output_tokens"] = thought + said
+    elif wire == "openai":
+        reasoning = {"type": "reasoning", "id": "rs_67ccd3acc8d4", "summary": [], "status": "completed"}
+        body["output"].insert(0, reasoning)
+        body["usage"] |= {
+            "output_tokens": thought + said,
+            "output_tokens_details": {"reasoning_tokens": thought},
+        }
+    else:
+        body["usage"] |= {
+            "completion_tokens": thought + said,
+            "completion_tokens_details": {"reasoning_tokens": thought},
+        }
+    return Canned(body=json.dumps(body))
+
+
+def refused(wire: Format, words: str) -> Canned:
+    """A reply in which the model will not do it."""
+    body = json.loads(reply(wire, "" if wire == "anthropic" else words).body)
+    if wire == "anthropic":
+        body |= {"content": [], "stop_reason": "refusal"}
+    elif wire == "openai":
+        body["output"][0]["content"] = [{"type": "refusal", "refusal": words}]
+    else:
+        body["choices"][0]["message"] |= {"content": None, "refusal": words}
+    return Canned(body=json.dumps(body))
+
+
+def empty(wire: Format) -> Canned:
+    """A reply with nothing in it."""
+    body = json.loads(reply(wire, "").body)
+    body |= {"content": []} if wire == "anthropic" else {"output": []} if wire == "openai" else {"choices": []}
+    return Canned(body=json.dumps(body))
+
+
+def filtered(wire: Format) -> Canned:
+    """A reply that the provider's own filter stopped."""
+    body = json.loads(reply(wire, "The begin").body)
+    if wire == "anthropic":
+        body["stop_reason"] = "refusal"
+    elif wire == "openai":
+        body |= {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}
+    else:
+        body["choices"][0]["finish_reason"] = "content_filter"
+    return Canned(body=json.dumps(body))
+
+
+def cut_short(wire: Format, text: str) -> Canned:
+    """A text that ran into the limit of output tokens."""
+    body = json.loads(reply(wire, text).body)
+    if wire == "anthropic":
+        body["stop_reason"] = "max_tokens"
+    elif wire == "openai":
+        body |= {"status": "incomplete", "incomplete_details": {"reason": "max_output_tokens"}}
+    else:
+        body["choices"][0]["finish_reason"] = "length"
+    return Canned(body=json.dumps(body))
+
+
+def counted(wire: Format, tokens: int) -> Canned:
+    """What a service says of the length of a request."""
+    kind = {} if wire == "anthropic" else {"object": "response.input_tokens"}
+    return Canned(body=json.dumps({**kind, "input_tokens": tokens}))
 
 
 def without_usage(wire: Format, text: str) -> Canned:
