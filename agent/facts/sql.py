@@ -53,17 +53,18 @@ _FUNCTIONS = frozenset(
 #: Of PostgreSQL's own, those that compute and touch nothing; whatever reaches files, sequences, settings or other
 #: servers, waits, or runs SQL from a text is left out, as is what makes a short text long.
 _POSTGRES_FUNCTIONS = frozenset(
-    """age array array_agg array_length array_position array_size array_to_string ascii bit_length bool_or btrim cardinality
-    cbrt char_length clock_timestamp date_bin date_trunc decode div encode every extract greatest initcap isfinite
-    j_s_o_n_array_agg json_agg json_array_elements json_array_elements_text json_build_array json_build_object
-    json_each_text json_object_keys json_typeof jsonb_agg jsonb_array_elements jsonb_array_elements_text
-    jsonb_array_length jsonb_build_array jsonb_build_object jsonb_each jsonb_each_text jsonb_exists jsonb_extract
-    jsonb_extract_path jsonb_extract_path_text jsonb_extract_scalar jsonb_object_keys jsonb_typeof justify_days
-    justify_hours least left logical_and logical_or make_date md5 mode now num_nonnulls num_nulls percentile_cont
-    percentile_disc regexp_count regexp_like regexp_match regexp_matches regexp_replace reverse right row_to_json
-    split_part starts_with statement_timestamp stddev stddev_pop stddev_samp str_to_date str_to_time string_agg
-    string_to_array strpos time_to_str timestamp_trunc to_char to_date to_json to_jsonb to_number to_timestamp
-    translate var_pop variance variance_pop""".split()  # noqa: SIM905 - as above
+    """age array array_agg array_length array_position array_size array_to_string ascii bit_length bool_or
+    btrim cardinality cbrt char_length clock_timestamp date_bin date_trunc decode div encode every extract
+    greatest initcap isfinite j_s_o_n_array_agg json_agg json_array_elements json_array_elements_text
+    json_build_array json_build_object json_each_text json_object_keys json_typeof jsonb_agg
+    jsonb_array_elements jsonb_array_elements_text jsonb_array_length jsonb_build_array jsonb_build_object
+    jsonb_each jsonb_each_text jsonb_exists jsonb_extract jsonb_extract_path jsonb_extract_path_text
+    jsonb_extract_scalar jsonb_object_keys jsonb_typeof justify_days justify_hours least left logical_and
+    logical_or make_date md5 mode now num_nonnulls num_nulls percentile_cont percentile_disc regexp_count
+    regexp_like regexp_match regexp_matches regexp_replace reverse right row_to_json split_part starts_with
+    statement_timestamp stddev stddev_pop stddev_samp str_to_date str_to_time string_agg string_to_array
+    strpos time_to_str timestamp_trunc to_char to_date to_json to_jsonb to_number to_timestamp translate
+    var_pop variance variance_pop""".split()  # noqa: SIM905 - as above
 )
 _FUNCTION_CLASSES = (
     exp.Connector, exp.Case, exp.If, exp.Cast, exp.TryCast, exp.JSONExtract, exp.JSONExtractScalar, exp.Coalesce,
