@@ -82,4 +82,4 @@ def _skipped(state: RunState) -> tuple[str, ...]:
     if state.plan is None or state.status is RunStatus.COMPLETED:
         return ()
     begun = {step.planned for step in state.steps}
-    return tuple(step.instruction for index, step in enumerate(state.plan.steps) if index not in begun)
+    return tuple(state.plan.steps[index].instruction for index in state.plan.wanted if index not in begun)

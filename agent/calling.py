@@ -6,8 +6,10 @@ import asyncio
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 
 from agent import events as ev
+from agent.domain import Json
 from agent.equipment import Box, Equipment
 from agent.errors import (
     BudgetExceeded,
@@ -22,6 +24,7 @@ from agent.proposing import SUMMARY_CHARACTERS
 from agent.rating import put_blob
 from agent.recording import Ended
 from agent.resilience import retry_delay
+from agent.sealing import sealed
 from agent.secrets import redacted
 from agent.state import RunState
 from agent.supervisor import Limits
@@ -52,6 +55,7 @@ class Caller:
         if wait_s > 0:
             await self._kit.sleep(wait_s)
         call = call.model_copy(update={"call": self._kit.ids.new("call"), "max_tokens": request.max_tokens})
+        request = sealed(request, box.state)
         if not await self._reserve(box, call, request):
             return None
         began = self._kit.clock.monotonic()
@@ -139,7 +143,11 @@ class Caller:
             }
             for item in reply.calls
         ]
-        body = json.dumps(redacted({"text": reply.text, "calls": calls}, self._kit.redact))
+        said: Json = {"text": reply.text, "calls": calls}
+        thoughts = [asdict(item) for item in reply.thoughts]
+        if thoughts and redacted(thoughts, self._kit.redact) == thoughts:  # a service takes them back unchanged only
+            said["thoughts"] = thoughts
+        body = json.dumps(redacted(said, self._kit.redact))
         return ev.ModelCallFinished(
             call=call.call,
             reply_blob=put_blob(blobs, body),

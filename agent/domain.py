@@ -192,6 +192,13 @@ class PlannedStep(Value):
     script: tuple[ScriptedCall, ...] = ()
     together: bool = False
     """Propose all scripted calls at once instead of one after the other."""
+    needs: tuple[int, ...] | None = None
+    """Indices of the planned steps whose outcome it needs; None: of all before it, as plans of old journals mean."""
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may write the workspace: no two such steps are open at once. A review may run code there."""
+        return self.worker is not Worker.RESEARCH
 
 
 class Plan(Value):
@@ -200,6 +207,21 @@ class Plan(Value):
     planner: str
     steps: tuple[PlannedStep, ...]
     answer: str = ""
+    dropped: tuple[int, ...] = ()
+    """Indices of steps that a later plan replaced; they keep their place, so that what was begun keeps its index."""
+    evaluated: bool = False
+    """Each of its steps ends with a journalled evaluation; plans of old journals have none."""
+
+    @property
+    def wanted(self) -> tuple[int, ...]:
+        """Indices of the steps that still belong to the plan, in order."""
+        gone = frozenset(self.dropped)
+        return tuple(index for index in range(len(self.steps)) if index not in gone)
+
+    def needs_of(self, index: int) -> tuple[int, ...]:
+        """Indices of the wanted steps that must have worked out before this one is begun."""
+        needs = self.steps[index].needs
+        return tuple(item for item in self.wanted if item < index and (needs is None or item in needs))
 
 
 class Intent(Value):

@@ -19,12 +19,14 @@ from agent.supervisor import (
     Begin,
     BeginStep,
     CloseStep,
+    EvaluateStep,
     Finish,
     MakePlan,
     Move,
     NoteTimeOut,
     ProposeScripted,
     RateAction,
+    TrimHistory,
     WriteAnswer,
 )
 
@@ -101,9 +103,11 @@ class Draft:
 def is_inner(move: Move) -> bool:
     """Whether a move needs nothing from outside: it only decides, reads and renders."""
     match move:
-        case MakePlan() | WriteAnswer():
+        case MakePlan() | WriteAnswer() | EvaluateStep():
             return not move.model
         case Begin() | BeginStep() | CloseStep() | NoteTimeOut() | RateAction() | ProposeScripted() | Finish():
+            return True
+        case TrimHistory():
             return True
         case _:
             return False
@@ -112,7 +116,7 @@ def is_inner(move: Move) -> bool:
 def is_closing(move: Move) -> bool:
     """Whether a move only ends a step or the run: what follows from a result at once, and can be written with it."""
     match move:
-        case WriteAnswer():
+        case WriteAnswer() | EvaluateStep():
             return not move.model
         case CloseStep() | BeginStep() | Finish():
             return True
@@ -122,4 +126,4 @@ def is_closing(move: Move) -> bool:
 
 def asks_model(move: Move) -> bool:
     """Whether a move begins with a reservation, which can be written together with what led to it."""
-    return isinstance(move, AskWorker | MakePlan | WriteAnswer) and bool(move.model)
+    return isinstance(move, AskWorker | MakePlan | EvaluateStep | WriteAnswer) and bool(move.model)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from agent import events as ev
 from agent.grants import Standing
 from agent.policy import Policy
 from agent.ports import Clock, Committed, Condition, Ids, Journal
+from agent.prompting import Prompts
 from agent.resilience import Breakers
 from agent.runbooks import Runbooks
 from agent.state import RunState
@@ -78,3 +79,5 @@ class Equipment:
     """Of the services behind tools; unset, none is left alone."""
     still_entitled: Callable[[str, Sequence[str]], Awaitable[frozenset[str]]] | None = None
     """Of an approval's voters, by their keys, those who may decide on it now; unset, the policy is asked."""
+    prompts: Prompts = field(default_factory=Prompts)
+    """What the models are told of their work."""

@@ -34,6 +34,8 @@ SecondKeyError
 │   ├── SecretNotAllowed
 │   ├── BadArguments
 │   ├── SecretInArguments
+│   ├── PromptLeaked
+│   ├── RepeatedCall
 │   ├── SandboxUnavailable
 │   ├── DeniedIntent
 │   ├── PreviewMismatch
@@ -275,6 +277,18 @@ class SecretInArguments(ToolError):
     """The arguments hold a secret; write secret:NAME instead."""
 
     code = "SECRET_IN_ARGUMENTS"
+
+
+class PromptLeaked(ToolError):
+    """The call carries the agent's own instructions, so it was not run. The run's thread shows what led to it."""
+
+    code = "PROMPT_LEAKED"
+
+
+class RepeatedCall(ToolError):
+    """The agent goes round in circles with this call, so it was not run again."""
+
+    code = "REPEATED_CALL"
 
 
 class SandboxUnavailable(ToolError):

@@ -27,7 +27,8 @@ from agent.domain import (
 )
 from agent.grants import Grant
 
-Purpose = Literal["plan", "work", "answer", "question"]
+Purpose = Literal["plan", "work", "answer", "question", "judge"]
+StepDecision = Literal["continue", "retry", "send_back", "replan", "stop"]
 
 
 class RunCreated(Value):
@@ -154,6 +155,38 @@ class StepFinished(Value):
     step: int
     status: Literal["done", "blocked", "failed"]
     summary: str
+    sources: tuple[str, ...] = ()
+    """What the worker names as showing it; its claim, like the summary."""
+    code: str = ""
+    """Why it was given back without a word of the worker: TURNS, ACTIONS, LOOP, NO_MODEL; empty: what else it says."""
+
+
+class StepEvaluated(Value):
+    """What follows from a step that is over: the supervisor's decision, by a rule or by a model."""
+
+    type: Literal["step_evaluated"] = "step_evaluated"
+    step: int
+    decision: StepDecision
+    """continue: it counts as done. retry: once more, with `feedback`. send_back: planned step `target` once more, then
+    this one. replan: a new plan for what is left. stop: nothing that needs it is begun."""
+    by: Literal["rule", "model", "review"] = "rule"
+    reason: str = ""
+    feedback: str = ""
+    """What the next try is told."""
+    target: int = -1
+    """Index of the planned step that is sent back."""
+
+
+class HistoryTrimmed(Value):
+    """The first turns of a step are told in short from here on, so that its conversation fits."""
+
+    type: Literal["history_trimmed"] = "history_trimmed"
+    step: int
+    turns: int
+    """How many turns the summary stands for."""
+    summary_blob: str
+    tokens: int = 0
+    """What the last request took, by the service's count."""
 
 
 class ActionProposed(Value):
@@ -485,6 +518,8 @@ Event = (
     | PlanFailed
     | StepStarted
     | StepFinished
+    | StepEvaluated
+    | HistoryTrimmed
     | ActionProposed
     | ActionRated
     | ActionStarted

@@ -33,10 +33,14 @@ from agent.secrets import redacted
 from agent.state import ActionState, Approval, RunState
 from agent.supervisor import StartAction
 from agent.tools.base import Preview, Tool, ToolResult
+from agent.visible import OUTPUT_BYTES
+from agent.workspace import Workspace
 
 ASK_AGAIN_LIMIT = 2
 FAILURES_OF_A_SERVICE = (ToolUnavailable, ToolTimedOut, OSError)
 """A time-out is an OSError, and so is a refused connection that a tool of one's own lets through."""
+IN_THE_WORKSPACE = frozenset({"read_file", "list_files"})
+"""Tools whose output is in the workspace already."""
 
 
 class Executor:
@@ -178,7 +182,7 @@ class Executor:
                     async with asyncio.timeout(limit_s):
                         result = await tool.run(arguments, self._kit.context(state), preview)
                 outcome = Outcome.SUCCEEDED if result.ok else Outcome.FAILED
-                summary, output = result.summary, self._body(result)
+                summary, output = result.summary, self._body(await self._kept(state, item, result))
             except TimeoutError:
                 outcome, code = Outcome.TIMED_OUT, ToolTimedOut.code
                 summary = f"It took longer than {limit_s:g} s and was ended."
@@ -233,6 +237,21 @@ class Executor:
         if breaker is None:
             return nullcontext()
         return breaker.guard(counts=FAILURES_OF_A_SERVICE, insists=item.phase == "approved")
+
+    async def _kept(self, state: RunState, item: ActionState, result: ToolResult) -> ToolResult:
+        """The result with the place where all of a long text is; a disk that is full costs the rest, not the result."""
+        if len(result.text) <= OUTPUT_BYTES // 4 or item.action.tool in IN_THE_WORKSPACE:
+            return result
+        data = self._kit.redact(result.text).encode("utf-8", "replace")
+        if len(data) <= OUTPUT_BYTES:
+            return result
+        context = self._kit.context(state)
+        name = f"{item.action.id}-{item.action.tool}.txt"
+        try:
+            path = await Workspace(context.workspace, context.project).keep(name, data)
+        except (ToolError, OSError):
+            return result
+        return result.model_copy(update={"kept": path})
 
     def _body(self, result: ToolResult) -> str:
         return json.dumps(redacted(result.model_dump(mode="json"), self._kit.redact))

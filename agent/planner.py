@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from agent import events as ev
@@ -14,18 +13,21 @@ from agent.errors import (
     ConfigurationError,
     ModelReplyInvalid,
 )
+from agent.evaluation import Evaluation
+from agent.history import evidence_for, last_detail, line, steps_so_far, turns_of
+from agent.judging import Judge, evaluated
+from agent.moves import AskWorker, CloseStep, EvaluateStep, Finish, Limits, MakePlan, WriteAnswer
 from agent.ports import ChatModel, Intention, Message, ModelReply, ModelRequest, ToolCall
 from agent.proposing import SUMMARY_CHARACTERS, Bodies, Call, Proposer
 from agent.rating import Rater, put_blob
 from agent.recording import Ended
+from agent.replanning import given_up_at, merged
 from agent.runbooks import render
+from agent.sealing import covered
 from agent.shortfall import why_no_model
-from agent.state import ActionState, RunState, StepState
-from agent.supervisor import AskWorker, CloseStep, Finish, Limits, MakePlan, WriteAnswer, asked_again_late, is_complete
+from agent.state import RunState, StepState
+from agent.supervisor import asked_again_late, is_complete
 from agent.workers import (
-    StepSoFar,
-    ToolResultText,
-    Turn,
     answer_request,
     plan_request,
     read_answer,
@@ -39,8 +41,8 @@ from agent.workers import (
 PLAN_TOKENS = 2_048
 WORK_TOKENS = 4_096
 ANSWER_TOKENS = 2_048
-ARGUMENTS_TOLD = 2_000
-"""Characters of a changed call's arguments that the agent is told."""
+SOURCES_TOLD = 40
+UNSEEN = " (no action of the run touched it)"
 
 
 class Planner:
@@ -52,6 +54,7 @@ class Planner:
         self._kit, self._limits = equipment, limits
         self._proposer, self._rater = proposer, rater
         self._caller = Caller(equipment, model, limits)
+        self._judge = Judge(equipment, self._caller, limits)
 
     # -- moves ---------------------------------------------------------------------------------------------------
 
@@ -60,15 +63,24 @@ class Planner:
         state = box.state
         assert state.task is not None  # noqa: S101  # a run without a task is no state
         if not move.model:
-            await box.commit([self._runbook(state)], Intention(epoch=state.epoch))
+            event = self._runbook(state) if not move.round else self._runbook_instead(state)
+            await box.commit([event], Intention(epoch=state.epoch))
             return None
         tools = {worker: self._kit.registry.specs(worker) for worker in Worker}
-        mend = _last_detail(state, "plan", -1, 0)
-        messages, submit = plan_request(state.task.text, await self._context(state, box.blob), tools, mend=mend)
+        given_up = given_up_at(state) if move.round else None
+        messages, submit = plan_request(
+            state.task.text,
+            await self._context(state, box.blob),
+            tools,
+            mend=last_detail(state, "plan", -1, move.round),
+            earlier=steps_so_far(state) if move.round else (),
+            because=given_up.reason if given_up is not None else "",
+            prompts=self._kit.prompts,
+        )
         request = ModelRequest(move.model, messages, (submit,), must_call_tool=True, max_tokens=PLAN_TOKENS)
         call = ev.ModelCallStarted(
-            call="", purpose="plan", attempt=move.attempt, model=move.model, reserved_micro_usd=0
-        )  # fmt: skip
+            call="", purpose="plan", turn=move.round, attempt=move.attempt, model=move.model, reserved_micro_usd=0
+        )
         return await self._caller.complete(box, call, request, self._plan_events)
 
     async def ask_worker(self, box: Box, move: AskWorker) -> Ended | None:
@@ -87,12 +99,15 @@ class Planner:
             instruction=planned.instruction,
             expected=planned.expected,
             feedback=step.feedback,
-            earlier=_steps_so_far(state, before=step.number),
-            turns=await self._turns(state, step, box.blob),
+            earlier=steps_so_far(state, before=step),
+            turns=await turns_of(state, step, box.blob),
+            recap=await box.blob(step.trimmed_blob) if step.trimmed else "",
+            evidence=evidence_for(state, step) if planned.worker is Worker.REVIEW else (),
+            prompts=self._kit.prompts,
         )
-        if mend := _last_detail(state, "work", step.number, move.turn):
+        if mend := last_detail(state, "work", step.number, move.turn):
             messages = (*messages, Message(role="user", text=f"Your last reply could not be used: {mend}"))
-        tools = work_tools(self._kit.registry.specs(planned.worker))
+        tools = work_tools(self._kit.registry.specs(planned.worker), planned.worker)
         request = ModelRequest(move.model, messages, tools, max_tokens=WORK_TOKENS)
         call = ev.ModelCallStarted(
             call="", purpose="work", step=move.step, turn=move.turn, attempt=move.attempt, model=move.model,
@@ -108,14 +123,16 @@ class Planner:
             status = RunStatus.COMPLETED if is_complete(state) else RunStatus.PARTIAL
             await self._end(box, status, await self._answer_without_model(state, box.blob))
             return None
-        actions = [_line(item) for item in state.standing]
+        actions = [line(item) for item in state.standing]
         shortfall = "" if is_complete(state) else _shortfall(state)
         messages = answer_request(
             state.task.text,
-            _steps_so_far(state),
+            steps_so_far(state),
             actions=actions,
             shortfall=shortfall,
             context=await self._background(state),
+            sources=_sources(state),
+            prompts=self._kit.prompts,
         )
         request = ModelRequest(move.model, messages, max_tokens=ANSWER_TOKENS)
         call = ev.ModelCallStarted(
@@ -126,8 +143,12 @@ class Planner:
     async def close_step(self, box: Box, move: CloseStep) -> None:
         """Give a step back without a word of the worker."""
         status = "done" if move.status == "done" else "blocked" if move.status == "blocked" else "failed"
-        closed = ev.StepFinished(step=move.step, status=status, summary=move.summary)
+        closed = ev.StepFinished(step=move.step, status=status, summary=move.summary, code=move.code)
         await box.commit([closed], Intention(epoch=box.state.epoch))
+
+    async def evaluate(self, box: Box, move: EvaluateStep) -> Ended | None:
+        """Decide what follows from a step."""
+        return await self._judge.evaluate(box, move)
 
     async def finish(self, box: Box, move: Finish) -> None:
         """End the run from the state alone; everything that waits is closed in the same commit."""
@@ -157,29 +178,41 @@ class Planner:
     async def _plan_events(
         self, state: RunState, call: ev.ModelCallStarted, reply: ModelReply, blobs: dict[str, str]
     ) -> Sequence[ev.Event]:
-        del state, call, blobs
-        return [ev.PlanMade(plan=read_plan(reply))]
+        del call, blobs
+        plan = read_plan(reply)
+        return [ev.PlanMade(plan=plan if state.plan is None else merged(state, state.plan, plan))]
 
     async def _work_events(
         self, state: RunState, call: ev.ModelCallStarted, reply: ModelReply, blobs: dict[str, str]
     ) -> Sequence[ev.Event]:
         del blobs
-        if any(state.actions[key].phase != "finished" for key in state.steps[call.step].actions):
-            return []  # a person asked again for one of its calls meanwhile: the worker hears of that first
+        step = state.steps[call.step]
+        if step.status != "open" or any(state.actions[key].phase != "finished" for key in step.actions):
+            return []  # closed, or a person asked again for one of its calls meanwhile: the worker hears of that first
         if (given_back := submitted(reply)) is not None:
-            result = read_result(given_back)
-            sources = f"\nSources: {', '.join(result.sources)}" if result.sources else ""
-            summary = self._kit.redact(result.summary + sources)
-            return [ev.StepFinished(step=call.step, status=result.status, summary=summary)]
-        events: list[ev.Event] = []
-        room = self._limits.actions_a_step - len(state.steps[call.step].actions)
+            return self._given_back(state, step, given_back)
+        room = self._limits.actions_a_step - len(step.actions)
         if len({wanted.id for wanted in reply.calls}) < len(reply.calls):
             raise ModelReplyInvalid("Two of the calls have the same id; give each one of its own.")
+        wanted_calls: list[Call] = []
         for wanted in reply.calls[:room]:
             arguments = dict(wanted.arguments) if not isinstance(wanted.arguments, str) else wanted.arguments
-            proposal = Call(call.step, call.turn, wanted.tool, arguments, reply.text, f"{call.turn}/{wanted.id}")
-            events += await self._proposer.propose(state, proposal)
-        return events
+            call_id = f"{call.turn}/{wanted.id}"
+            wanted_calls.append(Call(call.step, call.turn, wanted.tool, arguments, reply.text, call_id))
+        return await self._proposer.propose_wanted(state, wanted_calls)
+
+    def _given_back(self, state: RunState, step: StepState, call: ToolCall) -> list[ev.Event]:
+        """The end of a step in its worker's words; of a review also its decision to send work back."""
+        assert state.plan is not None  # noqa: S101  # as above
+        result = read_result(call, state.plan.steps[step.planned].worker)
+        told = "\n".join([result.summary, *([f"Sources: {', '.join(result.sources)}"] if result.sources else [])])
+        finished = ev.StepFinished(
+            step=step.number,
+            status="blocked" if result.send_back else result.status,
+            summary=covered(self._kit.redact(told), state),
+            sources=tuple(covered(self._kit.redact(source), state) for source in result.sources),
+        )
+        return [finished, self._judge.review(state, step, result, finished)] if result.send_back else [finished]
 
     async def _answer_events(
         self, state: RunState, call: ev.ModelCallStarted, reply: ModelReply, blobs: dict[str, str]
@@ -187,7 +220,7 @@ class Planner:
         del call
         if asked_again_late(state):
             return []  # a person asked again for something meanwhile: the answer tells of that too
-        text = self._kit.redact(read_answer(reply) + await self._unheard(state, self._kit.journal.blob))
+        text = self._kit.redact(covered(read_answer(reply), state) + await self._unheard(state, self._kit.journal.blob))
         self._caller.forget(state.run)
         status = RunStatus.COMPLETED if is_complete(state) else RunStatus.PARTIAL
         finished = ev.RunFinished(
@@ -209,6 +242,17 @@ class Planner:
         return ev.PlanFailed(
             reason=f"{why}, and no runbook fits this task. Without a model I can do, for example:\n{examples}"
         )
+
+    def _runbook_instead(self, state: RunState) -> ev.PlanMade | ev.StepEvaluated:
+        """A runbook in the place of a plan that no model could go on with, or the news that there is none."""
+        assert state.task is not None  # noqa: S101  # as above
+        assert state.plan is not None  # noqa: S101  # as above
+        given_up = given_up_at(state)
+        assert given_up is not None  # noqa: S101  # there is no new plan without a step that asks for it
+        plan = self._kit.runbooks.plan(state.task) if given_up.code == "NO_MODEL" else None
+        if plan is not None:
+            return ev.PlanMade(plan=merged(state, state.plan, plan))
+        return evaluated(given_up, Evaluation("stop", f"{given_up.reason} There is no other plan.".strip()), "rule")
 
     async def _answer_without_model(self, state: RunState, body: Bodies) -> str:
         if state.plan is not None and state.plan.answer and is_complete(state):
@@ -241,47 +285,6 @@ class Planner:
         added = f"The person added later:\n{follow_ups}" if follow_ups else ""
         return "\n\n".join(part for part in (await self._background(state), added) if part)
 
-    async def _turns(self, state: RunState, step: StepState, body: Bodies) -> tuple[Turn, ...]:
-        turns: list[Turn] = []
-        calls = [item for item in state.calls.values() if item.purpose == "work" and item.step == step.number]
-        for call in (item for item in calls if item.phase == "finished"):
-            said = json.loads(await body(call.reply_blob))
-            wanted = tuple(ToolCall(item["id"], item["tool"], item["arguments"]) for item in said["calls"])
-            results: dict[str, ToolResultText] = {}
-            for key in step.actions:
-                item = state.actions[key]
-                if item.action.turn == call.turn:
-                    call_id = item.action.call_id.partition("/")[2]
-                    results[call_id] = ToolResultText(call_id, item.action.tool, await self._result(item, body))
-            turns.append(Turn(said["text"], wanted, tuple(results.values())))
-        return tuple(turns)
-
-    async def _result(self, item: ActionState, body: Bodies) -> str:
-        return _changed(item) + await self._came_to(item, body)
-
-    async def _came_to(self, item: ActionState, body: Bodies) -> str:
-        if item.outcome is Outcome.SUCCEEDED and item.output_blob:
-            return str(json.loads(await body(item.output_blob))["text"])
-        said = item.feedback or item.summary
-        if item.outcome is Outcome.DONE_BY_HUMAN:  # what was done, the reference and the evidence
-            said = f"A person did this; do not do it again. They said: {item.summary}"
-        output = json.loads(await body(item.output_blob))["text"] if item.output_blob else ""
-        return "\n".join(part for part in (f"Outcome: {item.outcome}.", said, str(output)) if part)
-
-
-def _changed(item: ActionState) -> str:
-    """A word on what a person did to a call, so that its result is not taken for that of the original one."""
-    revision = item.action.revision
-    if revision is None:
-        return ""
-    if revision.cause == "ask_again":
-        return "A person asked for this call again, after nobody had decided on it.\n"
-    return (
-        "A person changed the arguments of this call; what follows is the result of the changed call, and the "
-        "original one must not be proposed again. The changed arguments: "
-        f"{canonical(item.action.arguments).decode()[:ARGUMENTS_TOLD]}\n"
-    )
-
 
 def _attached(state: RunState) -> str:
     """The files that people attached, one line each."""
@@ -294,37 +297,27 @@ def _attached(state: RunState) -> str:
     return "Files that came with the task; read them in the workspace:\n" + "\n".join(lines) if lines else ""
 
 
-def _last_detail(state: RunState, purpose: ev.Purpose, step: int, turn: int) -> str:
-    """What was wrong with the last reply of this very turn, for one round of mending."""
-    calls = [
-        item
-        for item in state.calls.values()
-        if item.purpose == purpose and item.step == step and (purpose == "plan" or item.turn == turn)
-    ]
-    if calls and calls[-1].code == ModelReplyInvalid.code:
-        return calls[-1].detail
-    return ""
-
-
-def _steps_so_far(state: RunState, before: int | None = None) -> tuple[StepSoFar, ...]:
-    assert state.plan is not None  # noqa: S101  # a step without a plan is no state
-    return tuple(
-        StepSoFar(
-            worker=state.plan.steps[step.planned].worker,
-            instruction=state.plan.steps[step.planned].instruction,
-            status=step.status,
-            summary=step.summary,
-        )
-        for step in state.steps[:before]
-    )
-
-
-def _line(item: ActionState) -> str:
-    return f"{item.headline or item.action.tool}: {item.outcome or item.phase}. {item.feedback or item.summary}".strip()
-
-
 def _shortfall(state: RunState) -> str:
     if state.out_of_time:
         return "Its time was used up."
     last = state.steps[-1] if state.steps else None
     return last.summary if last else "Nothing could be begun."
+
+
+def _sources(state: RunState) -> tuple[str, ...]:
+    """What the workers name, once each; a source that no action of the run touched is marked as such."""
+    touched = "\n".join(
+        canonical(item.action.arguments).decode() + " ".join(intent.target for intent in item.intents)
+        for item in state.actions.values()
+        if item.outcome in {Outcome.SUCCEEDED, Outcome.DONE_BY_HUMAN}
+    ).casefold()
+    named = dict.fromkeys(source for step in state.steps for source in step.sources)
+    return tuple(f"{source}{'' if _is_in(source, touched) else UNSEEN}" for source in list(named)[:SOURCES_TOLD])
+
+
+def _is_in(source: str, touched: str) -> bool:
+    """Whether an action named what a source begins with, such as the file of `docs/a.md:12`."""
+    words = source.casefold().replace("`", "").split()
+    name = words[0].rstrip(",;.") if words else ""
+    stem = name.partition(":")[0] if "://" not in name else name
+    return bool(stem) and (stem in touched or source.casefold().strip() in touched)

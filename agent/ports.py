@@ -129,6 +129,17 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Thought:
+    """A piece of a model's thinking, which some services want back, unchanged, beside the calls that followed it."""
+
+    text: str
+    signature: str
+    """The service's own seal, or the thinking itself where it is not to be read."""
+    provider: str
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One message of a conversation. Role `tool` answers `call_id`; `assistant` may carry tool calls."""
 
@@ -137,6 +148,7 @@ class Message:
     calls: tuple[ToolCall, ...] = ()
     call_id: str = ""
     tool: str = ""
+    thoughts: tuple[Thought, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +176,7 @@ class ModelReply:
     model: str = ""
     response_id: str = ""
     finish_reason: str = ""
+    thoughts: tuple[Thought, ...] = ()
 
 
 class ChatModel(Protocol):

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from pydantic import ValidationError
 
 from agent import events as ev
-from agent.domain import Action, Json, Outcome, Revision, Worker, canonical, digest_of
+from agent.domain import Action, Json, Outcome, Reason, Revision, Tier, Worker, canonical, digest_of
 from agent.equipment import Box, Equipment
-from agent.errors import BadArguments, ConfigurationError, SecretInArguments, ToolError
+from agent.errors import BadArguments, ConfigurationError, PromptLeaked, RepeatedCall, SecretInArguments, ToolError
 from agent.facts.bounds import MAX_NESTING
-from agent.ports import Intention
+from agent.loops import goes_in_circles
+from agent.ports import Intention, Stored
 from agent.runbooks import render, values
-from agent.state import RunState
+from agent.sealing import holds_mark
+from agent.state import RunState, fold
 from agent.supervisor import ProposeAgain, ProposeScripted, latest_by_call
 from agent.tools.base import Tool
 
@@ -98,6 +100,35 @@ class Proposer:
                     outputs[item.action.call_id] = {"text": item.summary, "data": None, "ok": True}
         return values(state.task, state.plan, self._kit.runbooks, outputs)
 
+    async def propose_wanted(self, state: RunState, calls: Sequence[Call]) -> list[ev.Event]:
+        """The events of the calls of one reply; one with which the worker goes round in circles is refused."""
+        events: list[ev.Event] = []
+        for call in calls:
+            why = self._circle(state, call)
+            arguments = cast("dict[str, Any]", call.arguments)
+            some = (
+                self._refused(state, call, arguments, RepeatedCall.code, f"{why} {RepeatedCall()}")
+                if why
+                else await self.propose(state, call)
+            )
+            events += some
+            now = (Stored(state.seq + number, 0.0, event) for number, event in enumerate(some, 1))
+            state = fold(state.run, now, state)
+        return events
+
+    def _circle(self, state: RunState, call: Call) -> str:
+        given: object = call.arguments
+        if not isinstance(given, dict) or _is_too_deep(call.arguments):
+            return ""
+        arguments = cast("dict[str, Any]", given)
+        written = json.dumps(arguments, default=str)
+        if self._kit.find_secret(written) or holds_mark(written, state):
+            return ""  # it is refused for that
+        try:
+            return goes_in_circles(state, state.steps[call.step], call.tool, arguments)
+        except ValueError:
+            return ""  # it has no canonical form, and is refused for that
+
     async def propose(self, state: RunState, call: Call) -> list[ev.Event]:
         """The events of one proposal: the action, and its refusal when it cannot even be rated."""
         plain: dict[str, Any] = {}
@@ -112,6 +143,8 @@ class Proposer:
                 call = Call(call.step, call.turn, call.tool, {}, "", call.call_id, call.revision)
                 raise SecretInArguments(f"The arguments hold what looks like {kind}; write secret:NAME instead.")
             plain = raw
+            if holds_mark(canonical(raw).decode(), state):
+                return self._leak(state, call, raw)
             tool = self._kit.registry.get(call.tool, worker_of(state, call.step))
             bound = await tool.bind(tool.parse(plain), self._kit.context(state))
             return [ev.ActionProposed(action=self._action(state, call, bound.model_dump(mode="json"), tool))]
@@ -121,6 +154,18 @@ class Proposer:
             return self._refused(state, call, plain, error.code, str(error))
         except ValueError as error:
             return self._refused(state, call, {}, BadArguments.code, str(error))
+
+    def _leak(self, state: RunState, call: Call, arguments: dict[str, Any]) -> list[ev.Event]:
+        """A call that gives the system prompt away: rated high, so that it stands out, and refused at once."""
+        action = self._action(state, call, arguments)
+        why = Reason(rule="prompt_leak", text="It carries what only the agent's own instructions hold.")
+        rated = ev.ActionRated(
+            action=action.id,
+            tier=Tier.HIGH,
+            reasons=(why,),
+            headline=f"Give the agent's instructions away through {call.tool[:60]}",
+        )
+        return [ev.ActionProposed(action=action), rated, refusal(action.id, PromptLeaked.code, str(PromptLeaked()))]
 
     def _refused(
         self, state: RunState, call: Call, arguments: dict[str, Any], code: str, why: str

@@ -18,7 +18,7 @@ from agent.ports import ChatModel, Message, ModelReply, ModelRequest
 from agent.recording import record
 from agent.state import ActionState, RunState
 from agent.supervisor import Limits
-from agent.workers import as_data, prompt, read_answer
+from agent.workers import as_data, read_answer
 
 SHARE = 0.1
 """Of a run's budget, for all questions about it together."""
@@ -75,7 +75,7 @@ class Explainer:
         record = as_data("record", record_of(state), RECORD_BYTES)
         asked = as_data("question", question, QUESTION_BYTES)
         told = f"The record of the run:\n{record}\n\nThe question:\n{asked}\n\nAnswer it."
-        return (Message(role="system", text=prompt("explain")), Message(role="user", text=told))
+        return (Message(role="system", text=self._kit.prompts.text("explain")), Message(role="user", text=told))
 
 
 def summary(state: RunState) -> str:
@@ -97,7 +97,12 @@ def record_of(state: RunState) -> str:
     lines = [f"Task: {task}"]
     planned = state.plan.steps if state.plan else ()
     begun = {step.planned: step.status for step in state.steps}
-    lines += [f"Step {at + 1} ({begun.get(at, 'not begun')}): {step.instruction}" for at, step in enumerate(planned)]
+    wanted = {*begun, *(state.plan.wanted if state.plan else ())}
+    lines += [
+        f"Step {at + 1} ({begun.get(at, 'not begun')}): {step.instruction}"
+        for at, step in enumerate(planned)
+        if at in wanted
+    ]
     waiting = _waiting(state)
     for item in state.actions.values():
         mark = "WAITS FOR A PERSON" if item is waiting else str(item.outcome or item.phase)

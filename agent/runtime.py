@@ -31,6 +31,7 @@ from agent.errors import (
     StorageUnavailable,
 )
 from agent.execution import Executor
+from agent.history import trim
 from agent.planner import Planner
 from agent.ports import ChatModel, Fact, Intention
 from agent.proposing import Proposer
@@ -46,6 +47,7 @@ from agent.supervisor import (
     Begin,
     BeginStep,
     CloseStep,
+    EvaluateStep,
     Finish,
     Limits,
     MakePlan,
@@ -55,6 +57,7 @@ from agent.supervisor import (
     ProposeScripted,
     RateAction,
     StartAction,
+    TrimHistory,
     WriteAnswer,
     next_moves,
 )
@@ -394,7 +397,7 @@ class Runtime:
         if failures[move] >= FAILURES_A_MOVE and not box.state.status.is_final:
             await self._planner.finish(box, Finish(RunStatus.PARTIAL, "INTERNAL"))
 
-    async def _perform(self, box: Box, move: Move) -> Ended | None:  # noqa: C901  # one arm a move
+    async def _perform(self, box: Box, move: Move) -> Ended | None:  # noqa: C901, PLR0912  # one arm a move
         """Do a move; what came of a tool or a model is handed back to be written, everything else is written."""
         match move:
             case Begin():
@@ -416,6 +419,10 @@ class Runtime:
                 await self._proposer.propose_again(box, move)
             case MakePlan():
                 return await self._planner.make_plan(box, move)
+            case TrimHistory():
+                await trim(box, move)
+            case EvaluateStep():
+                return await self._planner.evaluate(box, move)
             case AskWorker():
                 return await self._planner.ask_worker(box, move)
             case WriteAnswer():

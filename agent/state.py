@@ -126,6 +126,19 @@ class StepState:
     actions: tuple[str, ...] = ()
     status: Literal["open", "done", "blocked", "failed"] = "open"
     summary: str = ""
+    sources: tuple[str, ...] = ()
+    code: str = ""
+    decision: ev.StepDecision | Literal[""] = ""
+    """What the supervisor made of it; empty until it is evaluated."""
+    reason: str = ""
+    advice: str = ""
+    """What the next try is told."""
+    target: int = -1
+    seen: int = 0
+    """How many of its actions the evaluation knew of."""
+    trimmed: int = 0
+    """How many of its turns are told in short, in `trimmed_blob`."""
+    trimmed_blob: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +157,8 @@ class RunState:
     created_at: float = 0.0
     plan: Plan | None = None
     plan_failed: str = ""
+    replans: int = 0
+    """How many times a new plan took the place of what was left; each counts as a step."""
     steps: tuple[StepState, ...] = ()
     actions: Mapping[str, ActionState] = field(default_factory=dict[str, ActionState])
     approvals: Mapping[str, Approval] = field(default_factory=dict[str, Approval])
@@ -311,7 +326,7 @@ def _step(state: RunState, event: ev.Event, at: float) -> RunState:  # noqa: C90
                 co_requesters=state.co_requesters | {event.principal.key},
             )
         case ev.PlanMade():
-            return _set(state, plan=event.plan)
+            return _set(state, plan=event.plan, replans=state.replans + (state.plan is not None))
         case ev.PlanFailed():
             return _set(state, plan_failed=event.reason)
         case ev.StepStarted():
@@ -320,8 +335,27 @@ def _step(state: RunState, event: ev.Event, at: float) -> RunState:  # noqa: C90
                 steps=(*state.steps, StepState(number=event.step, planned=event.planned, feedback=event.feedback)),
             )
         case ev.StepFinished():
-            done = _with(state.steps[event.step], status=event.status, summary=event.summary)
-            return _set(state, steps=_put(state.steps, event.step, done))
+            return _step_with(
+                state,
+                event.step,
+                status=event.status,
+                summary=event.summary,
+                sources=event.sources,
+                code=event.code,
+                decision="",
+            )
+        case ev.StepEvaluated():
+            return _step_with(
+                state,
+                event.step,
+                decision=event.decision,
+                reason=event.reason,
+                advice=event.feedback,
+                target=event.target,
+                seen=len(state.steps[event.step].actions),
+            )
+        case ev.HistoryTrimmed():
+            return _step_with(state, event.step, trimmed=event.turns, trimmed_blob=event.summary_blob)
         case ev.StopRequested():
             return _set(state, stop_by=state.stop_by or event.by, stop_reason=state.stop_reason or event.reason)
         case ev.TimeRanOut():
@@ -364,8 +398,8 @@ def _call(state: RunState, event: ev.ModelCallStarted | ev.ModelCallFinished | e
             reserved=event.reserved_micro_usd,
             tokens=event.reserved_tokens,
         )
-        # An answer can tell of words, but not act on them any more; a question about the run does not even see them.
-        hears = event.purpose not in {"answer", "question"}
+        # An answer can tell of words, but not act on them any more; who judges a step or explains the run sees none.
+        hears = event.purpose in {"plan", "work"}
         heard = len(state.follow_ups) if hears else state.heard
         return _set(state, calls={**state.calls, call.id: call}, heard=heard)
     call = _get(state.calls, event.call)
@@ -563,6 +597,10 @@ _OUTCOME_OF_TAKEOVER = {
 
 def _with_action(state: RunState, item: ActionState) -> RunState:
     return _set(state, actions={**state.actions, item.action.id: item})
+
+
+def _step_with(state: RunState, step: int, **changes: object) -> RunState:
+    return _set(state, steps=_put(state.steps, step, _with(state.steps[step], **changes)))
 
 
 def _put(steps: tuple[StepState, ...], index: int, step: StepState) -> tuple[StepState, ...]:

@@ -1,154 +1,66 @@
 """The supervisor: PURE. `next_moves(state, limits)` says what can be done now in a run; the runtime does it.
 
-A move is a frozen value, so that the runtime can tell whether it is already in flight. No move is ever emitted for an
-action that has started: only `recover` deals with what a dead process left behind (DESIGN.md §3.8).
+No move is ever emitted for an action that has started: only `recover` deals with what a dead process left behind
+(DESIGN.md §3.8). What follows from a step that is over is `evaluation`'s, which steps may be begun is `schedule`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
-from agent.domain import (
-    ACTIVE_TIME_S,
-    BUDGET_MICRO_USD,
-    MAX_ACTIONS_A_STEP,
-    MAX_STEPS,
-    MAX_TURNS_A_STEP,
-    ApprovalState,
-    Outcome,
-    Plan,
-    PlannedStep,
-    RunStatus,
-    TakeoverState,
+from agent.domain import ApprovalState, Outcome, Plan, PlannedStep, RunStatus, TakeoverState
+from agent.evaluation import latest_by_call
+from agent.loops import CIRCLES, circles
+from agent.moves import (
+    AskWorker,
+    Begin,
+    BeginStep,
+    CloseStep,
+    EvaluateStep,
+    Finish,
+    Limits,
+    MakePlan,
+    Move,
+    NoteTimeOut,
+    ProposeAgain,
+    ProposeScripted,
+    RateAction,
+    StartAction,
+    TrimHistory,
+    WriteAnswer,
 )
+from agent.schedule import Board, board_of, needs_judging
 from agent.shortfall import why_no_model
 from agent.state import ActionState, ModelCall, RunState, StepState
 
+__all__ = [
+    "AskWorker",
+    "Begin",
+    "BeginStep",
+    "CloseStep",
+    "EvaluateStep",
+    "Finish",
+    "Limits",
+    "MakePlan",
+    "Move",
+    "NoteTimeOut",
+    "ProposeAgain",
+    "ProposeScripted",
+    "RateAction",
+    "StartAction",
+    "TrimHistory",
+    "WriteAnswer",
+    "asked_again_late",
+    "is_complete",
+    "latest_by_call",
+    "next_model",
+    "next_moves",
+    "pending_approvals",
+]
+
 ATTEMPTS_A_MODEL = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one run may use up."""
-
-    steps: int = MAX_STEPS
-    turns_a_step: int = MAX_TURNS_A_STEP
-    actions_a_step: int = MAX_ACTIONS_A_STEP
-    micro_usd: int = BUDGET_MICRO_USD
-    tokens: int = 0
-    """Read and written together, over all calls; 0: no limit."""
-    active_s: float = ACTIVE_TIME_S
-    chain: tuple[str, ...] = ()
-    """Models in the order of trying; empty when there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Begin:
-    """Take the run up."""
-
-
-@dataclass(frozen=True, slots=True)
-class MakePlan:
-    """Ask this model for a plan, or the runbooks when there is none left."""
-
-    model: str
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class BeginStep:
-    """Hand the planned step to its worker."""
-
-    number: int
-    planned: int
-    feedback: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AskWorker:
-    """One turn of a worker's model."""
-
-    step: int
-    turn: int
-    model: str
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class ProposeScripted:
-    """Propose the calls `start … stop - 1` of a runbook's script, in one commit."""
-
-    step: int
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True, slots=True)
-class ProposeAgain:
-    """Propose the call of an action anew that did not happen, as a person found out."""
-
-    action: str
-
-
-@dataclass(frozen=True, slots=True)
-class RateAction:
-    """Read facts, rate, and pass the gate."""
-
-    action: str
-
-
-@dataclass(frozen=True, slots=True)
-class StartAction:
-    """Check everything again and do it."""
-
-    action: str
-
-
-@dataclass(frozen=True, slots=True)
-class CloseStep:
-    """The worker cannot go on, or is done."""
-
-    step: int
-    status: str
-    summary: str
-
-
-@dataclass(frozen=True, slots=True)
-class NoteTimeOut:
-    """The active time is used up."""
-
-
-@dataclass(frozen=True, slots=True)
-class WriteAnswer:
-    """Write the final answer with this model, or from what is known when it is empty."""
-
-    model: str
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """End the run without an answer of a model."""
-
-    status: RunStatus
-    code: str = ""
-
-
-Move = (
-    Begin
-    | MakePlan
-    | BeginStep
-    | AskWorker
-    | ProposeScripted
-    | ProposeAgain
-    | RateAction
-    | StartAction
-    | CloseStep
-    | NoteTimeOut
-    | WriteAnswer
-    | Finish
-)
+TURNS_KEPT = 3
+"""The newest turns of a step, which are always told in full."""
 
 
 def next_moves(state: RunState, limits: Limits) -> tuple[Move, ...]:  # noqa: PLR0911  # one line a case reads best
@@ -174,44 +86,47 @@ def next_moves(state: RunState, limits: Limits) -> tuple[Move, ...]:  # noqa: PL
     return _work(state, state.plan, limits)
 
 
-def _plan(state: RunState, limits: Limits) -> tuple[Move, ...]:
-    calls = [call for call in state.calls.values() if call.purpose == "plan"]
+def _plan(state: RunState, limits: Limits, again: StepState | None = None) -> tuple[Move, ...]:
+    """A plan, or `again` a new one after this step: without a model that answers, the runbooks are asked."""
+    turn = state.replans + 1 if again is not None else 0
+    calls = [call for call in state.calls.values() if call.purpose == "plan" and call.turn == turn]
     if any(call.phase == "started" for call in calls):
         return ()
-    model = next_model(calls, limits.chain) if not state.out_of_time else ""
-    return (MakePlan(model, len(calls)),)
+    has_none = state.out_of_time or (again is not None and again.code == "NO_MODEL")
+    return (MakePlan("" if has_none else next_model(calls, limits.chain), len(calls), turn),)
 
 
-def _work(state: RunState, plan: Plan, limits: Limits) -> tuple[Move, ...]:  # noqa: PLR0911  # as next_moves
-    last = state.steps[-1] if state.steps else None
+def _work(state: RunState, plan: Plan, limits: Limits) -> tuple[Move, ...]:
+    open_ = [step for step in state.steps if step.status == "open"]
     late = asked_again_late(state)
-    if last is not None and last.status == "open":
-        return _open_step(state, plan.steps[last.planned], last, limits, late)
+    items = [*late, *(item for step in open_ for item in latest_by_call(state, step))]
+    moves: list[Move] = list(_act(state, items))
+    for step in open_:
+        moves += _open_step(state, plan.steps[step.planned], step, limits)
     if late:
-        return _act(state, late)  # what people asked for once more is waited for before anything ends
-    if state.out_of_time or len(state.steps) >= limits.steps:
-        return _answer(state, plan, limits)
-    if last is None:
-        return (BeginStep(0, 0),) if plan.steps else _answer(state, plan, limits)
-    if last.status == "done":
-        if last.planned + 1 < len(plan.steps):
-            return (BeginStep(len(state.steps), last.planned + 1),)
-        return _answer(state, plan, limits)
-    if worth_another_try(state, plan, last):
-        return (BeginStep(len(state.steps), last.planned, last.summary),)
+        return tuple(moves)  # what people asked for once more is waited for before anything begins or ends
+    board = board_of(state, plan, limits)
+    moves += _evaluate(state, plan, board, limits)
+    if not state.out_of_time and board.wants_new_plan is None and (begun := board.next_step(state, limits)):
+        moves.append(begun)
+    if moves or open_ or board.unjudged:
+        return tuple(moves)
+    if board.wants_new_plan is not None and not state.out_of_time:
+        return _plan(state, limits, board.wants_new_plan)
     return _answer(state, plan, limits)
 
 
-def worth_another_try(state: RunState, plan: Plan, last: StepState) -> bool:
-    """Whether a step that did not work out is tried once more with what went wrong as feedback.
-
-    A script would do the same again, and what people said no to is not asked for a second time.
-    """
-    tries = sum(1 for step in state.steps if step.planned == last.planned)
-    said_no = any(
-        item.outcome in {Outcome.DENIED, Outcome.EXPIRED, Outcome.WITHDRAWN} for item in latest_by_call(state, last)
-    )
-    return last.status == "blocked" and tries == 1 and not said_no and not plan.steps[last.planned].script
+def _evaluate(state: RunState, plan: Plan, board: Board, limits: Limits) -> list[Move]:
+    moves: list[Move] = []
+    for step in board.unjudged:
+        calls = [call for call in state.calls.values() if call.purpose == "judge" and call.step == step.number]
+        if any(call.phase == "started" for call in calls):
+            continue
+        judged = needs_judging(state, plan, step, limits) and not state.out_of_time
+        failed = [call for call in calls if call.phase == "failed"]
+        model = next_model(failed, limits.chain) if judged else ""
+        moves.append(EvaluateStep(step.number, len(step.actions), model, len(calls)))
+    return moves
 
 
 def asked_again_late(state: RunState) -> list[ActionState]:
@@ -225,25 +140,16 @@ def asked_again_late(state: RunState) -> list[ActionState]:
     ]
 
 
-def _open_step(
-    state: RunState, planned: PlannedStep, step: StepState, limits: Limits, late: list[ActionState]
-) -> tuple[Move, ...]:
+def _open_step(state: RunState, planned: PlannedStep, step: StepState, limits: Limits) -> tuple[Move, ...]:
+    """What an open step needs besides what its actions need."""
     items = list(latest_by_call(state, step))
-    moves = _act(state, [*late, *items])
     unfinished = [item for item in items if item.phase != "finished" or item.again or _reason_open(state, item)]
     if state.out_of_time and not unfinished:
-        return (CloseStep(step.number, "failed", "The run's time was used up."),)
+        asked = _is_asked(state, step)
+        return () if asked else (CloseStep(step.number, "failed", "The run's time was used up."),)
     if planned.script:
-        return (*moves, *_script(planned, step, items, waiting=bool(unfinished)))
-    if unfinished:
-        return moves
-    return _turn(state, step, limits)
-
-
-def latest_by_call(state: RunState, step: StepState) -> tuple[ActionState, ...]:
-    """The step's actions, one a call: a call that had to be asked again counts as its newest action."""
-    items = {state.actions[key].action.call_id: state.actions[key] for key in step.actions}
-    return tuple(items.values())
+        return _script(planned, step, items, waiting=bool(unfinished))
+    return () if unfinished else _turn(state, step, limits)
 
 
 def _act(state: RunState, items: list[ActionState]) -> tuple[Move, ...]:
@@ -278,20 +184,27 @@ def _script(
     return (CloseStep(step.number, "done", planned.expected or planned.instruction),)
 
 
-def _turn(state: RunState, step: StepState, limits: Limits) -> tuple[Move, ...]:
+def _turn(  # noqa: PLR0911  # as next_moves
+    state: RunState, step: StepState, limits: Limits
+) -> tuple[Move, ...]:
     calls = [call for call in state.calls.values() if call.purpose == "work" and call.step == step.number]
     if any(call.phase == "started" for call in calls):
         return ()
-    turn = sum(1 for call in calls if call.phase == "finished")
+    said = [call for call in calls if call.phase == "finished"]
+    turn = len(said)
+    if circles(state, step) >= CIRCLES:
+        return (CloseStep(step.number, "failed", "The worker went round in circles.", "LOOP"),)
     if turn >= limits.turns_a_step:
-        return (CloseStep(step.number, "failed", f"The worker used its {limits.turns_a_step} turns."),)
+        return (CloseStep(step.number, "failed", f"The worker used its {limits.turns_a_step} turns.", "TURNS"),)
     if len(step.actions) >= limits.actions_a_step:
-        return (CloseStep(step.number, "failed", f"The worker used its {limits.actions_a_step} actions."),)
+        return (CloseStep(step.number, "failed", f"The worker used its {limits.actions_a_step} actions.", "ACTIONS"),)
     failed = [call for call in calls if call.turn == turn]
     model = next_model(failed, limits.chain)
     if not model:
         why = why_no_model(failed) or "No model could be reached or paid for."
-        return (CloseStep(step.number, "failed", why),)
+        return (CloseStep(step.number, "failed", why, "NO_MODEL"),)
+    if said and said[-1].tokens > limits.history_tokens and turn - TURNS_KEPT > step.trimmed:
+        return (TrimHistory(step.number, turn - TURNS_KEPT),)
     return (AskWorker(step.number, turn, model, len(failed)),)
 
 
@@ -317,17 +230,26 @@ def next_model(failed: Iterable[ModelCall], chain: tuple[str, ...]) -> str:
     return ""
 
 
+def _is_asked(state: RunState, step: StepState) -> bool:
+    """Whether the step's worker is on the wire."""
+    return any(
+        call.phase == "started" and call.purpose == "work" and call.step == step.number
+        for call in state.calls.values()
+    )  # fmt: skip
+
+
 def _reason_open(state: RunState, item: ActionState) -> bool:
     approval = state.approvals.get(item.approval)
     return approval is not None and approval.reason_open
 
 
 def is_complete(state: RunState) -> bool:
-    """Whether every planned step was done."""
+    """Whether every step that belongs to the plan worked out."""
     if state.plan is None:
         return False
-    done = {step.planned for step in state.steps if step.status == "done"}
-    return len(done) == len(state.plan.steps)
+    newest = {step.planned: step for step in state.steps}
+    done = (newest.get(index) for index in state.plan.wanted)
+    return all(step is not None and step.status == "done" and step.decision in {"", "continue"} for step in done)
 
 
 def pending_approvals(state: RunState) -> tuple[str, ...]:

@@ -8,27 +8,54 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field
 
 from agent.domain import MAX_STEPS, Plan, PlannedStep, Worker
 from agent.errors import ModelReplyInvalid
-from agent.ports import Message, ModelReply, ToolCall, ToolSpec
+from agent.ports import Message, ModelReply, Thought, ToolCall, ToolSpec
+from agent.prompting import Prompts, shipped
+from agent.results import (
+    SUBMIT_RESULT,
+    StepResult,
+    Submitted,
+    Text,
+    read,
+    read_result,
+    result_tool,
+    schema_of,
+    submitted,
+)
+from agent.visible import OUTPUT_BYTES, bounded, visible
+
+__all__ = [
+    "OUTPUT_BYTES",
+    "SUBMIT_PLAN",
+    "SUBMIT_RESULT",
+    "StepResult",
+    "StepSoFar",
+    "ToolResultText",
+    "Turn",
+    "answer_request",
+    "as_data",
+    "plan_request",
+    "prompt",
+    "read_answer",
+    "read_plan",
+    "read_result",
+    "submitted",
+    "work_messages",
+    "work_tools",
+]
 
 SUBMIT_PLAN = "submit_plan"
-SUBMIT_RESULT = "submit_result"
-OUTPUT_BYTES = 8 * 1024
 ALL_OUTPUTS_BYTES = 96 * 1024
 OLD_OUTPUT_BYTES = 1024
 TASK_BYTES = 32 * 1024
 CONTEXT_BYTES = 16 * 1024
-SOURCE_BYTES = 512
-SOURCES_AT_MOST = 50
-MENDED_AT_MOST = 5
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+EVIDENCE_BYTES = 12 * 1024
+_SHIPPED = Prompts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +65,8 @@ class ToolResultText:
     call_id: str
     tool: str
     text: str
+    kept: str = ""
+    """Where in the workspace all of it is, when it is longer than what is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +76,7 @@ class Turn:
     text: str
     calls: tuple[ToolCall, ...] = ()
     results: tuple[ToolResultText, ...] = ()
+    thoughts: tuple[Thought, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,57 +87,43 @@ class StepSoFar:
     instruction: str
     status: str
     summary: str
+    number: int = 0
+    """As people and workers count, from 1; 0: its place in the list."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepResult:
-    """What a worker submitted."""
-
-    status: Literal["done", "blocked"]
-    summary: str
-    sources: tuple[str, ...] = ()
-
-
-class _Submitted(BaseModel):
-    # A surplus field is ignored here: asking a model to mend it costs a call and gains nothing.
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class _Step(_Submitted):
+class _Step(Submitted):
     worker: Worker = Field(description="Who does it.")
     instruction: Text = Field(description="What the worker shall do, with every name, path and limit it needs.")
     expected: str = Field(default="", description="What is true when the step is done.")
+    needs: tuple[int, ...] | None = Field(
+        default=None,
+        description="Numbers, from 1, of the earlier steps whose outcome it needs; [] for none. Left out: all of them.",
+    )
 
 
-class _Plan(_Submitted):
+class _Plan(Submitted):
     steps: Annotated[tuple[_Step, ...], Field(min_length=1, max_length=MAX_STEPS)]
-
-
-class _Result(_Submitted):
-    status: Literal["done", "blocked"] = Field(description="blocked: it could not be finished; the summary says why.")
-    summary: Text = Field(description="What was found or done, with names and numbers.")
-    sources: tuple[str, ...] = Field(default=(), description="Files, queries or addresses that show it.")
-
-
-_Read = TypeVar("_Read", bound=_Submitted)
 
 
 def prompt(name: str) -> str:
     """The text of `agent/prompts/NAME.md`."""
-    return _prompt(name)
-
-
-@cache
-def _prompt(name: str) -> str:
-    return files("agent").joinpath("prompts", f"{name}.md").read_text("utf-8").strip()
+    return shipped(name)
 
 
 def plan_request(
-    task_text: str, context: str, tools_by_worker: Mapping[Worker, Sequence[ToolSpec]], *, mend: str = ""
+    task_text: str,
+    context: str,
+    tools_by_worker: Mapping[Worker, Sequence[ToolSpec]],
+    *,
+    mend: str = "",
+    earlier: Sequence[StepSoFar] = (),
+    because: str = "",
+    prompts: Prompts = _SHIPPED,
 ) -> tuple[tuple[Message, ...], ToolSpec]:
     """The conversation that asks for a plan, and the tool in which the plan comes.
 
     `context` is whatever else is known (a thread, an earlier run): data. `mend` is what was wrong with the last reply.
+    `earlier` and `because` are what came of the last plan, and why it is replaced.
     """
     workers = "\n".join(
         f"- {worker}: {'; '.join(f'{tool.name} ({tool.description})' for tool in tools) or 'no tools'}"
@@ -116,13 +132,19 @@ def plan_request(
     parts = [f"Workers and their tools:\n{workers}", _task(task_text)]
     if context:
         parts.append("What is known besides:\n" + as_data("context", context, CONTEXT_BYTES))
+    if earlier or because:
+        parts.append("What came of the plan so far:\n" + _steps(earlier))
+        why = as_data("supervisor", because)
+        parts.append(
+            f"It is given up, because:\n{why}\nPlan only what is left, in another way; repeat nothing that is done."
+        )
     if mend:
         parts.append(f"Your last reply could not be used: {mend}")
     messages = (
-        Message(role="system", text=prompt("planner")),
+        Message(role="system", text=prompts.text("planner")),
         Message(role="user", text="\n\n".join(parts)),
     )
-    known = _schema(_Plan)
+    known = schema_of(_Plan)
     named = {**known["$defs"]["Worker"], "enum": [str(worker) for worker in tools_by_worker]}
     schema = {**known, "$defs": {**known["$defs"], "Worker": named}}
     return messages, ToolSpec(SUBMIT_PLAN, "Hand over the plan: one to ten steps, in order.", schema)
@@ -133,20 +155,27 @@ def read_plan(reply: ModelReply, *, workers: Collection[Worker] = tuple(Worker),
     calls = [call for call in reply.calls if call.tool == SUBMIT_PLAN]
     if len(calls) != 1:
         raise ModelReplyInvalid(f"Call {SUBMIT_PLAN} exactly once, and write nothing besides.")
-    plan = _read(_Plan, calls[0])
+    plan = read(_Plan, calls[0])
     for number, step in enumerate(plan.steps):
         if step.worker not in workers:
             raise ModelReplyInvalid(f"steps.{number}.worker: use one of {', '.join(workers)}.")
+        if any(not 1 <= need <= number for need in step.needs or ()):
+            raise ModelReplyInvalid(f"steps.{number}.needs: name earlier steps only, by their numbers from 1.")
     steps = tuple(
-        PlannedStep(worker=step.worker, instruction=step.instruction, expected=step.expected) for step in plan.steps
+        PlannedStep(
+            worker=step.worker,
+            instruction=step.instruction,
+            expected=step.expected,
+            needs=None if step.needs is None else tuple(sorted({need - 1 for need in step.needs})),
+        )
+        for step in plan.steps
     )
-    return Plan(planner=planner, steps=steps)
+    return Plan(planner=planner, steps=steps, evaluated=True)
 
 
-def work_tools(tools: Sequence[ToolSpec]) -> tuple[ToolSpec, ...]:
+def work_tools(tools: Sequence[ToolSpec], worker: Worker | None = None) -> tuple[ToolSpec, ...]:
     """The worker's tools and the one with which it gives the step back."""
-    sentence = "Give the step back: finished (done), or impossible (blocked)."
-    return (*tools, ToolSpec(SUBMIT_RESULT, sentence, _schema(_Result)))
+    return (*tools, result_tool(worker))
 
 
 def work_messages(
@@ -160,41 +189,36 @@ def work_messages(
     earlier: Sequence[StepSoFar] = (),
     context: str = "",
     turns: Sequence[Turn] = (),
+    recap: str = "",
+    evidence: Sequence[str] = (),
+    prompts: Prompts = _SHIPPED,
 ) -> tuple[Message, ...]:
     """The conversation of a step so far; it ends with what the worker must react to.
 
     `plan` holds the instruction of each planned step, in order. `feedback` is what a person or the supervisor said of
-    an earlier try, `context` whatever else is known: data.
+    an earlier try, `context` whatever else is known: data. `recap` tells turns before `turns` in short; `evidence` is
+    what the journal has of the earlier steps, whatever their workers claim.
     """
     parts = [_task(task_text), "The plan:\n" + "\n".join(f"{number}. {line}" for number, line in enumerate(plan, 1))]
     if context:
         parts.insert(1, "What is known besides:\n" + as_data("context", context, CONTEXT_BYTES))
     if earlier:
         parts.append("What came of the steps before:\n" + _steps(earlier))
+    if evidence:
+        told = as_data("journal", "\n".join(f"- {line}" for line in evidence), EVIDENCE_BYTES)
+        parts.append(f"What the journal has of those steps, whatever their workers say:\n{told}")
     parts.append(f"Your step:\n{instruction}" + (f"\nExpected afterwards: {expected}" if expected else ""))
     if feedback:
-        parts.append(f"Heed this, it was said of an earlier try:\n{_bounded(feedback, OUTPUT_BYTES)}")
+        parts.append(f"Heed this, it was said of an earlier try:\n{bounded(feedback, OUTPUT_BYTES)}")
+    if recap:
+        parts.append("Your first turns in this step, in short:\n" + as_data("journal", recap))
     messages = [
-        Message(role="system", text=f"{prompt(worker)}\n\n{prompt('worker')}"),
+        Message(role="system", text=f"{prompts.text(worker)}\n\n{shipped('worker')}"),
         Message(role="user", text="\n\n".join(parts)),
     ]
     for turn, limits in zip(turns, _limits(turns), strict=True):
         messages.extend(_turn_messages(turn, limits))
     return tuple(messages)
-
-
-def submitted(reply: ModelReply) -> ToolCall | None:
-    """The call of `submit_result` in a reply, if it has one."""
-    return next((call for call in reply.calls if call.tool == SUBMIT_RESULT), None)
-
-
-def read_result(call: ToolCall) -> StepResult:
-    """What a worker submitted; raises ModelReplyInvalid with a sentence that tells the model what to mend."""
-    if call.tool != SUBMIT_RESULT:
-        raise ModelReplyInvalid(f"Call {SUBMIT_RESULT} to give the step back.")
-    result = _read(_Result, call)
-    sources = tuple(_bounded(source, SOURCE_BYTES) for source in result.sources[:SOURCES_AT_MOST])
-    return StepResult(result.status, _bounded(result.summary, OUTPUT_BYTES), sources)
 
 
 def answer_request(
@@ -204,10 +228,13 @@ def answer_request(
     actions: Sequence[str] = (),
     shortfall: str = "",
     context: str = "",
+    sources: Sequence[str] = (),
+    prompts: Prompts = _SHIPPED,
 ) -> tuple[Message, ...]:
     """The conversation that asks for the final answer.
 
-    `actions` holds one line an action with its outcome; `shortfall` says why the run ended early, if it did.
+    `actions` holds one line an action with its outcome; `shortfall` says why the run ended early, if it did; `sources`
+    is what the workers name as showing what they found.
     """
     parts = [_task(task_text)]
     if context:
@@ -217,10 +244,13 @@ def answer_request(
         parts.append(
             "The actions and their outcomes:\n" + as_data("actions", "\n".join(f"- {line}" for line in actions))
         )
+    if sources:
+        listed = "\n".join(f"[{number}] {source}" for number, source in enumerate(sources, 1))
+        parts.append("The sources that the workers name:\n" + as_data("sources", listed))
     if shortfall:
         parts.append(f"The run ended early: {shortfall}")
     parts.append("Write the answer.")
-    return (Message(role="system", text=prompt("answer")), Message(role="user", text="\n\n".join(parts)))
+    return (Message(role="system", text=prompts.text("answer")), Message(role="user", text="\n\n".join(parts)))
 
 
 def read_answer(reply: ModelReply) -> str:
@@ -232,32 +262,22 @@ def read_answer(reply: ModelReply) -> str:
 
 def as_data(source: str, text: str, limit: int = OUTPUT_BYTES) -> str:
     """The text between marks that it cannot forge, cut in the middle to at most `limit` bytes."""
-    body = _bounded(text, limit)
+    body = bounded(visible(text), limit)  # first, so that nothing hidden can part a mark
     mark = hashlib.sha256(body.encode("utf-8", "replace")).hexdigest()[:16]
     # A model may call a tool by any name, also one with lines of its own.
     return f"<<<DATA {mark} from {' '.join(source.split())[:80]}\n{body}\nDATA {mark}>>>"
 
 
 def _task(text: str) -> str:
-    return f"The task, as the person wrote it:\n{_bounded(text, TASK_BYTES)}"
+    return f"The task, as the person wrote it:\n{bounded(text, TASK_BYTES)}"
 
 
 def _steps(steps: Sequence[StepSoFar]) -> str:
     return "\n".join(
-        f"{number}. {step.worker}, {step.status}: {step.instruction}\n{as_data(f'step {number}', step.summary)}"
-        for number, step in enumerate(steps, 1)
+        f"{step.number or at}. {step.worker}, {step.status}: {step.instruction}\n"
+        f"{as_data(f'step {step.number or at}', step.summary)}"
+        for at, step in enumerate(steps, 1)
     )
-
-
-def _bounded(text: str, limit: int) -> str:
-    """At most `limit` bytes of UTF-8, the middle left out with a note of how much."""
-    raw = text.encode("utf-8", "replace")
-    if len(raw) <= limit:
-        return raw.decode("utf-8")
-    note = f"\n[… {len(raw) - limit} of {len(raw)} bytes left out …]\n"
-    room = max(limit - len(note.encode()), 0)
-    head, tail = raw[: room - room // 2], raw[len(raw) - room // 2 :]
-    return head.decode("utf-8", "ignore") + note + tail.decode("utf-8", "ignore")
 
 
 def _limits(turns: Sequence[Turn]) -> list[dict[str, int]]:
@@ -275,7 +295,11 @@ def _limits(turns: Sequence[Turn]) -> list[dict[str, int]]:
 
 
 def _turn_messages(turn: Turn, limits: Mapping[str, int]) -> list[Message]:
-    messages = [Message(role="assistant", text=turn.text, calls=turn.calls)] if turn.text or turn.calls else []
+    messages = (
+        [Message(role="assistant", text=turn.text, calls=turn.calls, thoughts=turn.thoughts)]
+        if turn.text or turn.calls
+        else []
+    )
     if not turn.calls:
         nudge = f"Go on with the step: call a tool, or {SUBMIT_RESULT} when it is finished or impossible."
         return [*messages, Message(role="user", text=nudge)]
@@ -284,22 +308,7 @@ def _turn_messages(turn: Turn, limits: Mapping[str, int]) -> list[Message]:
         # A service refuses a conversation in which a call has no result.
         result = results.get(call.id) or ToolResultText(call.id, call.tool, "This call was not run.")
         text = as_data(call.tool, result.text, limits.get(call.id, OUTPUT_BYTES))
+        if result.kept:
+            text += f"\nAll of it is in {result.kept}: read_file shows the lines that you need."
         messages.append(Message(role="tool", text=text, call_id=call.id, tool=call.tool))
     return messages
-
-
-@cache
-def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    """Made once, so nobody may change it."""
-    return model.model_json_schema()
-
-
-def _read(model: type[_Read], call: ToolCall) -> _Read:
-    if isinstance(call.arguments, str):
-        raise ModelReplyInvalid(f"The arguments of {call.tool} must be one complete JSON object.")
-    try:
-        return model.model_validate(dict(call.arguments))
-    except ValidationError as error:
-        # Only where and what: the input may be long, and the model knows it.
-        found = [f"{'.'.join(map(str, item['loc'])) or 'arguments'}: {item['msg']}" for item in error.errors()]
-        raise ModelReplyInvalid("; ".join(found[:MENDED_AT_MOST]) + ".") from None

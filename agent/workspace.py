@@ -24,6 +24,8 @@ from agent.tools.threads import Stop, to_the_end
 
 ATTACHED = "attachments"
 """Folder of the workspace for what people attach."""
+OUTPUTS = "outputs"
+"""Folder of the workspace for what tools gave that is too long to be shown whole."""
 ATTACHMENTS = 100
 """Files of one name there."""
 
@@ -91,7 +93,11 @@ class Workspace:
         It is no part of the project, so no diff ever holds it. The same file once more is the same path. Raises
         ToolFailed.
         """
-        return await asyncio.to_thread(self._attach, name, data)
+        return await asyncio.to_thread(self._attach, ATTACHED, name, data)
+
+    async def keep(self, name: str, data: bytes) -> str:
+        """Put a tool's whole output into `outputs/`, as `attach` does; returns its path. Raises ToolFailed."""
+        return await asyncio.to_thread(self._attach, OUTPUTS, name, data)
 
     async def apply(self, sha256: str) -> Path:
         """Put exactly the diff with this hash into the project; returns the folder with what was there before.
@@ -151,14 +157,14 @@ class Workspace:
         finally:
             shutil.rmtree(making, ignore_errors=True)
 
-    def _attach(self, name: str, data: bytes) -> str:
+    def _attach(self, folder: str, name: str, data: bytes) -> str:
         self._make()
         kept, own = self._attached(), load_bases(self._root / "manifest.json")
         base = Base(hashlib.sha256(data).hexdigest(), executable=False)
         stem, dot, ending = name.rpartition(".") if "." in name[1:] else (name, "", "")
         with Beneath(self.files) as files:
             for number in range(1, ATTACHMENTS + 1):
-                path = f"{ATTACHED}/{stem}{f'-{number}' if number > 1 else ''}{dot}{ending}"
+                path = f"{folder}/{stem}{f'-{number}' if number > 1 else ''}{dot}{ending}"
                 if kept.get(path) == base:
                     return path
                 if path not in kept and path not in own and _is_free(files, path, data):

@@ -93,6 +93,8 @@ NEXT_STEP: Final[dict[type[BaseException], str]] = {
     errors.ToolNotAllowed: "An operator can allow it in the policy.",
     errors.BadArguments: "The agent is told so and tries otherwise.",
     errors.SecretInArguments: "",
+    errors.PromptLeaked: "",
+    errors.RepeatedCall: "The agent is told so and tries otherwise.",
     errors.SandboxUnavailable: "An operator finds out why with `secondkey doctor`.",
     errors.DeniedIntent: "Give me the task anew if you want it asked once more.",
     errors.PreviewMismatch: "It is asked about anew, with a fresh preview.",

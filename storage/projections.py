@@ -156,7 +156,7 @@ def _step_started(work: Working, event: ev.StepStarted, seq: int) -> None:
     work.live.steps += 1
 
 
-def _step_finished(work: Working, event: ev.StepFinished, seq: int) -> None:
+def _step_finished(work: Working, event: ev.StepFinished | ev.StepEvaluated | ev.HistoryTrimmed, seq: int) -> None:
     del seq
     _known_step(work, event.step)
 
@@ -239,6 +239,8 @@ _TABLE: dict[type[ev.Event], Callable[[Working, Any, int], None]] = {
     ev.PlanFailed: _only_told,
     ev.StepStarted: _step_started,
     ev.StepFinished: _step_finished,
+    ev.StepEvaluated: _step_finished,
+    ev.HistoryTrimmed: _step_finished,
     ev.ActionProposed: _action_proposed,
     ev.ActionRated: _action_rated,
     ev.ActionStarted: _action_started,

@@ -119,6 +119,13 @@ class RunView:
     """What people attached, in the order in which it came."""
     files_owed: int = 0
     """Attached files that are still on their way, before anything is planned."""
+    new_plans: int = 0
+    """How many times a new plan took the place of what was left."""
+
+    @property
+    def used_steps(self) -> int:
+        """What counts towards the limit of steps: each hand-over to a worker, and each new plan."""
+        return len(self.steps) + self.new_plans
 
     @property
     def standing(self) -> tuple[ActionView, ...]:
@@ -213,6 +220,7 @@ def run_view(conn: sqlite3.Connection, run: str) -> RunView | None:
         return None
     task: Task | None = None
     plan: Plan | None = None
+    new_plans = 0
     plan_failed = ""
     stop: ev.StopRequested | None = None
     steps: dict[int, StepView] = {}
@@ -225,6 +233,7 @@ def run_view(conn: sqlite3.Connection, run: str) -> RunView | None:
             case ev.FilesAttached() as event:
                 files = (*files, *event.files)
             case ev.PlanMade() as event:
+                new_plans += plan is not None
                 plan = event.plan
             case ev.PlanFailed() as event:
                 plan_failed = event.reason
@@ -251,6 +260,7 @@ def run_view(conn: sqlite3.Connection, run: str) -> RunView | None:
         answer=_body(conn, line.answer_blob),
         files=files,
         files_owed=max(0, owed - len(files)),
+        new_plans=new_plans,
     )
 
 

@@ -52,6 +52,8 @@ class ToolResult(Value):
     data: Any = None
     summary: str = ""
     ok: bool = True
+    kept: str = ""
+    """Where in the workspace all of the text is, when it is longer than a model is shown."""
 
 
 @dataclass(frozen=True, slots=True)

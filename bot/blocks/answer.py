@@ -84,7 +84,7 @@ def _tail(view: RunView) -> list[Block]:
         blocks.append(section(listed))
     if not lists_itself and (sources := sources_line(view)):
         blocks.append(context(sources))
-    cost = f"{count(len(view.steps), 'step')} · {money(run.spent_micro_usd)} · run `{inline(run.id, 40)}`"
+    cost = f"{count(view.used_steps, 'step')} · {money(run.spent_micro_usd)} · run `{inline(run.id, 40)}`"
     blocks.append(context(" · ".join([_author(view), cost, *_how_to_go_on(view)])))
     if run.channel and run.status is not RunStatus.CANCELLED:
         blocks.append(feedback_buttons(run.id))

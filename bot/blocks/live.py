@@ -78,7 +78,7 @@ def live_of(view: RunView, approvals_channel: str = "") -> Live | None:
     if who.kind != "slack":
         return None
     run = view.run
-    spent = f"{money(run.spent_micro_usd)} · {len(view.steps)} of {count(MAX_STEPS, 'step')}"
+    spent = f"{money(run.spent_micro_usd)} · {view.used_steps} of {count(MAX_STEPS, 'step')}"
     status = "suspended" if run.status is RunStatus.WAITING else "active" if run.status.is_final else "processing"
     return Live(
         run.id,
@@ -99,6 +99,7 @@ def _tasks(view: RunView) -> tuple[LiveTask, ...]:
     steps = [
         LiveTask(f"step-{number}", _title(step.instruction), status.get(number, "pending"))
         for number, step in enumerate(view.plan.steps)
+        if number in status or number in view.plan.wanted
     ]
     return (LiveTask("plan", "Made a plan", "complete"), *steps)
 

@@ -43,7 +43,7 @@ def progress_message(
         blocks.append(section(f":key: It waits for people{where}."))
     if notice := where_cards_stand(view, approvals_channel):
         blocks.append(context(notice))
-    cost = f"{money(run.spent_micro_usd)} · {len(view.steps)} of {count(MAX_STEPS, 'step')}"
+    cost = f"{money(run.spent_micro_usd)} · {view.used_steps} of {count(MAX_STEPS, 'step')}"
     stop = "" if is_final else f" · `{look.command} stop {inline(run.id, 40)}` stops it"
     took = f" · {duration((run.ended_at - run.created_at) / look.rate)}" if run.ended_at else ""
     blocks.append(context(f"{cost}{took} · run `{inline(run.id, 40)}`{stop}"))
@@ -122,8 +122,8 @@ def instruction(view: RunView, step: StepView) -> str:
 def not_begun(view: RunView) -> list[str]:
     """Instructions of planned steps that nobody began."""
     begun = {step.planned for step in view.steps}
-    planned = view.plan.steps if view.plan else ()
-    return [item.instruction for index, item in enumerate(planned) if index not in begun]
+    wanted = view.plan.wanted if view.plan else ()
+    return [view.plan.steps[index].instruction for index in wanted if view.plan and index not in begun]
 
 
 def done_so_far(view: RunView, most: int = 10) -> str:

@@ -44,3 +44,29 @@ def say(text: str = "That is all.") -> ModelReply:
 def heard(request: ModelRequest) -> str:
     """Everything that a model was told in one request."""
     return "\n".join(message.text for message in request.messages)
+
+
+def planned(*steps: dict[str, Any]) -> ModelReply:
+    """A plan with steps as `step` writes them."""
+    return _reply("", ("submit_plan", {"steps": list(steps)}))
+
+
+def step(instruction: str, worker: str = "code", **more: Any) -> dict[str, Any]:  # what a plan may hold
+    """A step of a plan; `needs` and `expected` where they matter."""
+    return {"worker": worker, "instruction": instruction, **more}
+
+
+def verdict(word: str, reason: str = "The record shows it.", feedback: str = "") -> ModelReply:
+    """What a model makes of a step."""
+    return _reply("", ("submit_verdict", {"verdict": word, "reason": reason, "feedback": feedback}))
+
+
+def given(**result: Any) -> ModelReply:  # whatever a worker hands in
+    """The step is given back in the worker's own schema."""
+    return _reply("", ("submit_result", {"status": "done", "summary": "It is done.", **result}))
+
+
+def raw(tool: str, arguments: Any, text: str = "") -> ModelReply:  # whatever a model may send
+    """A call with arguments as a model sent them, JSON or not."""
+    call = ToolCall(f"c{next(_NUMBERS)}", tool, arguments)
+    return ModelReply(text=text, calls=(call,), input_tokens=10, output_tokens=10, cost_micro_usd=1_000, model="s")

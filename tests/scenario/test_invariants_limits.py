@@ -128,7 +128,7 @@ async def test_invariant_8_a_worker_takes_eight_turns_and_twenty_actions_at_most
     ts = await house.ask("all at once")
     await house.answer(ts)
     assert len(_outcomes(house, (await house.run_at(ts)).id)) == 20
-    one = [script.use(("calculate", {"expression": "1 + 1"})) for _ in range(12)]
+    one = [script.use(("calculate", {"expression": f"{number} + 1"})) for number in range(12)]  # the same is a circle
     house = await open_house(model=ScriptedModel([script.plan(), *one]))
     ts = await house.ask("for ever")
     await house.answer(ts)
@@ -136,8 +136,8 @@ async def test_invariant_8_a_worker_takes_eight_turns_and_twenty_actions_at_most
 
 
 async def test_invariant_8_reserved_and_settled_money_never_passes_the_budget(open_house: Opened) -> None:
-    call = ("calculate", {"expression": "1 + 1"})
-    replies = [script.plan(), *(script.use(call, cost=90_000) for _ in range(9))]
+    calls = [("calculate", {"expression": f"{number} + 1"}) for number in range(9)]
+    replies = [script.plan(), *(script.use(call, cost=90_000) for call in calls)]
     house = await open_house(model=ScriptedModel([*replies], cost=150_000))
     ts = await house.ask("spend it all")
     await house.answer(ts)
