@@ -11,8 +11,8 @@ import pytest
 from agent.errors import ModelMisconfigured, ModelRateLimited, ModelUnavailable
 from agent.moves import Limits
 from agent.ports import ModelReply
-from tests.scenario.script import end, plan, planned, raw, say, step, use, verdict
-from tests.scenario.table import Case, World, at, check
+from tests.scenario.script import end, plan, planned, raw, say, step, use
+from tests.scenario.table import Case, World, check
 from tests.scenario.touch import Touch
 
 SUM = use(("calculate", {"expression": "2 + 3"}))
