@@ -51,12 +51,12 @@ else # most of them wait for something, so the parts run at once; each is told w
 	  for i in $$(seq $$n); do wait $${pids[$$i]} || failed=1; cat "$$at/$$i"; done; rm -rf "$$at"; exit $$failed
 endif
 
-check: .venv/.dev ## lint, format, types, import contracts, manifest and repository tests
+check: .venv/.dev ## lint, format, types, import contracts, secrets, manifest and repository tests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest tests/unit/test_manifest.py tests/unit/test_repository.py
+	@$(BIN)/python -m pytest tests/unit/test_manifest.py tests/unit/test_repository.py tests/unit/test_secret_scan.py
 
 bench: .venv/.dev ## run every benchmark and write bench/RESULTS.md
 	@$(BIN)/python -m bench $(ARGS)
