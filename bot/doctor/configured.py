@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 
 from agent.broker import Broker
+from agent.clock import SystemClock
 from agent.errors import ConfigurationError, SecondKeyError, ToolError
 from agent.policy import Policy, load_policy
 from agent.policy_check import check_policy
@@ -18,8 +20,10 @@ from agent.tools.own import load_tools
 from agent.tools.registry import Registry, default_tools
 from agent.tools.sql_engine import session
 from agent.tools.threads import Stop
+from bot.cli_mcp import trusted_tools
 from bot.config import Settings
 from bot.doctor.finding import Finding, broken, mend, well
+from bot.mcp_servers import McpServers
 from bot.words import count
 from storage.approvers import Approver, standing
 from storage.database import read_only
@@ -36,6 +40,7 @@ def look_at_configuration(settings: Settings, environment: Mapping[str, str]) ->
     yield from _guarded("egress", lambda: _egress(settings))
     yield from _guarded("secrets", lambda: _secrets(settings, environment))
     yield from _guarded("databases", lambda: _databases(settings, environment))
+    yield from _guarded("mcp", lambda: _mcp(settings, environment))
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -57,7 +62,7 @@ def registered(settings: Settings) -> tuple[Approver, ...]:
         return ()
     try:
         with closing(read_only(settings.database)) as conn:
-            return standing(conn)
+            return standing(conn.execute)
     except sqlite3.Error:
         return ()
 
@@ -156,3 +161,24 @@ def _server(server: Server, broker: Broker) -> Finding:
     except ToolError as error:
         return broken("databases", str(error), f"Mend [databases.{server.name}], or start its server.")
     return well("databases", f"{server.name!r} can be read.")
+
+
+def _mcp(settings: Settings, environment: Mapping[str, str]) -> Iterator[Finding]:
+    """How the servers are declared, and whether anything of theirs is trusted; none of them is spoken to."""
+    broker = Broker(settings.secrets, environment)
+    servers = McpServers.read(settings.mcp, data=settings.data, broker=broker, clock=SystemClock())
+    if not servers.names:
+        yield well("mcp", "No server is declared.")
+        return
+    try:
+        known = {one.server for one in trusted_tools(settings)}
+    except sqlite3.Error:
+        known = set[str]()
+    for name in servers.names:
+        command = servers.settings(name).command
+        if command and shutil.which(command, path="/usr/bin") is None:
+            yield mend("mcp", f"The program of {name} ({command}) is not there.", f"Install it, or mend [mcp.{name}].")
+        elif name not in known:
+            yield mend("mcp", f"No tool of {name} is trusted, so none is used.", f"secondkey mcp trust {name}")
+        else:
+            yield well("mcp", f"{name} is declared, and tools of it are trusted; `secondkey mcp test {name}` asks it.")

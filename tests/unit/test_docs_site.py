@@ -77,6 +77,13 @@ def test_every_link_picture_and_anchor_of_the_site_is_there(site: dict[Path, Rea
     assert len(site) >= 18
 
 
+def test_every_page_stands_in_the_navigation_of_the_others(site: dict[Path, Reader]) -> None:
+    (home,) = [path for path in site if path.name == "index.html" and path.parent.joinpath("start.html") in site]
+    linked = {urlsplit(link).path for link in site[home].links}
+    pages = {f"{path.stem}.html" for path in (ROOT / "docs").glob("*.md") if path.stem != "index"}
+    assert pages <= linked
+
+
 def test_no_page_fetches_anything_from_another_machine(site: dict[Path, Reader]) -> None:
     fetched = {link for reader in site.values() for link in reader.fetched}
     assert [link for link in fetched if urlsplit(link).scheme not in {"", "data"} or link.startswith("//")] == []

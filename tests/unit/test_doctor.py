@@ -182,6 +182,7 @@ async def test_the_sandbox_is_named_and_what_its_lack_costs(name: str, level: st
         ({"egress": {"ftp://x": {}}}, "egress", "ftp://x"),
         ({"secrets": {"API_TOKEN": {"from": "env:GONE"}}}, "secrets", "is not set"),
         ({"databases": {"shop": Path("nowhere.db")}}, "databases", "'shop'"),
+        ({"mcp": {"wiki": {}}}, "mcp", "either `command` or `url`"),
     ],
 )
 def test_what_serve_would_refuse_is_a_finding_with_its_fix(
@@ -196,7 +197,7 @@ def test_what_serve_would_refuse_is_a_finding_with_its_fix(
 def test_everything_is_looked_at_although_the_first_part_is_broken(tmp_path: Path) -> None:
     found = list(look_at_configuration(settings(tmp_path, policy=Path("nowhere.toml")), {}))
     assert {item.part for item in found} == {
-        "policy", "project", "runbooks", "tools", "egress", "secrets", "databases",
+        "policy", "project", "runbooks", "tools", "egress", "secrets", "databases", "mcp",
     }  # fmt: skip
 
 
@@ -205,6 +206,29 @@ def test_what_is_dangerous_and_works_is_to_be_mended(tmp_path: Path) -> None:
     found = list(look_at_configuration(settings(tmp_path, **other), {}))
     assert of(found, "egress").level == "mend"
     assert of(found, "project").level == "mend", "it is no git repository"
+
+
+def test_an_mcp_server_of_which_nothing_is_trusted_or_whose_program_is_gone_is_named(tmp_path: Path) -> None:
+    other = {"mcp": {"wiki": {"command": "sh"}, "gone": {"command": "/nowhere/server"}}}
+    found = [item for item in look_at_configuration(settings(tmp_path, **other), {}) if item.part == "mcp"]
+    assert [(item.level, item.text[:20]) for item in found] == [
+        ("mend", "The program of gone "),
+        ("mend", "No tool of wiki is t"),
+    ]
+    assert found[1].fix == "secondkey mcp trust wiki"
+
+
+def test_who_is_registered_alone_is_enough_of_an_approver(tmp_path: Path) -> None:
+    path = database(tmp_path)
+    here = settings(tmp_path, approvers=())
+    assert of(look_at_configuration(here, {}), "policy").level == "broken"
+    with sqlite3.connect(path) as conn:
+        conn.execute(
+            "INSERT INTO approvers(principal, tool, channel, tier, valid_until, note, added_by, added_at, removed_by) "
+            "VALUES ('U0THEO', '', '', '', 0, '', 'local:0', 0, '')"
+        )
+    conn.close()
+    assert of(look_at_configuration(here, {}), "policy").level == "ok"
 
 
 # -- the database ----------------------------------------------------------------------------------------------------
