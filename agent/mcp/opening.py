@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.broker import Broker
-from agent.errors import McpUnavailable
+from agent.errors import McpUnavailable, ToolError
 from agent.mcp.session import McpSession, open_session
 from agent.mcp.settings import McpServerSettings
 from agent.mcp.stdio import Ending, stdio_streams
@@ -82,5 +82,10 @@ async def open_address(
     ending = Ending()
     transport = GuardedTransport(settings.egress, headers, resolver, ending)
     streams = web_streams(address, transport)
-    async with open_session(name, streams, ending, edge.telemetry, transport) as session:
-        yield session
+    try:
+        async with open_session(name, streams, ending, edge.telemetry, transport) as session:
+            yield session
+    except Exception as error:
+        if transport.refused is not None and not isinstance(error, ToolError):
+            raise transport.refused from error
+        raise
