@@ -41,7 +41,7 @@ demo: .venv/.runtime ## a Slack workspace, the bot and an agent on this machine:
 	@$(BIN)/secondkey demo $(ARGS)
 
 test: .venv/.dev ## every test: unit, contract, scenario, acceptance
-	@$(call system,bubblewrap:bwrap:tests_that_run_code_in_the_sandbox chromium+fonts-liberation:chromium:tests_that_click_in_a_browser git:git:tests_on_a_repository postgresql:pg_ctlcluster:tests_on_a_PostgreSQL_server)
+	@$(call system,bubblewrap:bwrap:tests_that_run_code_in_the_sandbox chromium+fonts-liberation:chromium:tests_that_click_in_a_browser git:git:tests_on_a_repository postgresql:pg_ctlcluster:tests_on_a_PostgreSQL_server prometheus:promtool:tests_of_alerts_and_the_dashboard)
 ifneq ($(ARGS),)
 	@$(BIN)/python -m pytest $(ARGS)
 else # most of them wait for something, so the parts run at once; each is told when all before it have been

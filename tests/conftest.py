@@ -13,6 +13,7 @@ from pydantic_ai import models
 
 #: A command that a test may need → the Debian package that brings it.
 PACKAGES = {"bwrap": "bubblewrap", "chromium": "chromium", "git": "git", "postgres": "postgresql"}
+PACKAGES |= {"prometheus": "prometheus", "promtool": "prometheus"}
 #: Where Debian keeps programs that are not for everybody's PATH.
 OFF_PATH = {"postgres": "usr/lib/postgresql/*/bin"}
 
