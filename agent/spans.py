@@ -18,7 +18,7 @@ from agent.domain import ApprovalState, Outcome, RunStatus, Tier
 from agent.ports import Stored
 
 Attribute = str | int | float | bool | tuple[str, ...]
-Kind = Literal["CHAIN", "AGENT", "LLM", "TOOL", "GUARDRAIL"]
+Kind = Literal["CHAIN", "AGENT", "LLM", "TOOL", "GUARDRAIL", "EVALUATOR"]
 Content = Callable[[str], str]
 """The body of this hash, redacted and cut; empty when there is none."""
 
@@ -110,6 +110,8 @@ class RunSpans:
         self._plans = 0
         self._planning: float | None = None
         self._steps: dict[int, _Step] = {}
+        self._judged: dict[int, float] = {}
+        self._evaluations = 0
         self._calls: dict[str, tuple[float, ev.ModelCallStarted, int]] = {}
         self._actions: dict[str, _Action] = {}
         self._approvals: dict[str, _Approval] = {}
@@ -136,6 +138,8 @@ class RunSpans:
                 return self._call(at, event)
             case ev.StepStarted() | ev.StepFinished():
                 return self._step(at, event)
+            case ev.StepEvaluated():
+                return [self._evaluated(at, event)]
             case ev.ActionProposed() | ev.ActionRated() | ev.ActionStarted() | ev.ActionFinished() | ev.ActionResumed():
                 return self._action(at, event)
             case ev.ApprovalRequested() | ev.VoteCast() | ev.ApprovalDecided():
@@ -203,10 +207,21 @@ class RunSpans:
         attributes: dict[str, Attribute] = {t.OPERATION: "invoke_agent", t.AGENT_NAME: step.worker, t.STEP: number}
         if self._content is not None:
             attributes["input.value"] = self._cut(step.instruction)
-        judged = SpanEvent(t.EVALUATION, at, {t.EVALUATION_NAME: "step", t.EVALUATION_LABEL: status})
+        attributes[t.STEP_STATUS] = status
         return self._span(
             f"invoke_agent {step.worker}", "AGENT", step.at, at, attributes,
-            id_=("step", number), error=error or ("step_failed" if status == "failed" else ""), events=(judged,),
+            id_=("step", number), error=error or ("step_failed" if status == "failed" else ""),
+        )  # fmt: skip
+
+    def _evaluated(self, at: float, event: ev.StepEvaluated) -> Span:
+        """What the supervisor made of a step; as long as the model took that judged it."""
+        since = self._judged.pop(event.step, at)
+        self._evaluations += 1
+        result = SpanEvent(t.EVALUATION, at, {t.EVALUATION_NAME: "step", t.EVALUATION_LABEL: event.decision})
+        return self._span(
+            "evaluate supervisor", "EVALUATOR", since, at,
+            {t.AGENT_NAME: "supervisor", t.STEP: event.step, t.EVALUATOR: event.by},
+            id_=("evaluation", self._evaluations), parent=t.span_id_of(self._run, "step", event.step), events=(result,),
         )  # fmt: skip
 
     def _call(self, at: float, event: ev.ModelCallStarted | ev.ModelCallFinished | ev.ModelCallFailed) -> list[Span]:
@@ -217,6 +232,8 @@ class RunSpans:
                 parent = t.span_id_of(self._run, "plan", self._plans)
             elif event.step >= 0:
                 parent = t.span_id_of(self._run, "step", event.step)
+                if event.purpose == "judge":
+                    self._judged.setdefault(event.step, at)
             self._calls[event.call] = (at, event, parent)
             return []
         if event.call not in self._calls:

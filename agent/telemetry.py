@@ -7,6 +7,7 @@ follow from what the journal names: whoever knows a run and a call knows the spa
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -42,6 +43,7 @@ COST_SOURCE = "gen_ai.usage.cost.source"
 EVALUATION = "gen_ai.evaluation.result"
 EVALUATION_NAME = "gen_ai.evaluation.name"
 EVALUATION_LABEL = "gen_ai.evaluation.score.label"
+EVALUATOR = "agent.evaluation.by"
 MCP_METHOD = "mcp.method.name"
 MCP_SESSION = "mcp.session.id"
 ERROR_TYPE = "error.type"
@@ -49,6 +51,7 @@ OPENINFERENCE_KIND = "openinference.span.kind"
 RUN_ID = "agent.run.id"
 RUN_STATUS = "agent.run.status"
 STEP = "agent.step.number"
+STEP_STATUS = "agent.step.status"
 PURPOSE = "agent.model.purpose"
 ACTION_OUTCOME = "agent.action.outcome"
 ACTION_ATTEMPT = "agent.action.attempt"
@@ -97,8 +100,16 @@ def ids_of(run: str, *parts: str | int) -> dict[str, str]:
 class Telemetry:
     """Says what is under way: log lines and client spans within are linked to it. Without an SDK it makes no span."""
 
-    def __init__(self, tracer: Tracer | None = None) -> None:
+    def __init__(
+        self,
+        tracer: Tracer | None = None,
+        *,
+        called_mcp: Callable[[str, float, str], None] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`called_mcp` hears of each request to an MCP server: its method, its seconds, its error's code or nothing."""
         self._tracer = tracer or trace.NoOpTracer()
+        self._called_mcp, self._monotonic = called_mcp, monotonic
 
     @contextmanager
     def tool_call(self, state: RunState, item: ActionState) -> Generator[None]:
@@ -149,11 +160,16 @@ class Telemetry:
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
+            began, code = self._monotonic(), ""
             try:
                 yield
             except BaseException as error:
-                failed(span, str(getattr(error, "code", "")) or type(error).__name__)
+                code = str(getattr(error, "code", "")) or type(error).__name__
+                failed(span, code)
                 raise
+            finally:
+                if self._called_mcp is not None:
+                    self._called_mcp(method, self._monotonic() - began, code)
 
 
 def failed(span: Span, code: str) -> None:

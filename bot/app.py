@@ -310,7 +310,8 @@ class _Builder:
     @property
     def telemetry(self) -> Telemetry:
         provider = self.traces.provider
-        return Telemetry(provider.get_tracer("secondkey") if provider is not None else None)
+        tracer = provider.get_tracer("secondkey") if provider is not None else None
+        return Telemetry(tracer, called_mcp=self.metrics.called_mcp, monotonic=self.clock.monotonic)
 
     def _tools(self) -> Registry:
         """What comes with Second Key, and what the operator added."""
@@ -555,7 +556,7 @@ class _Builder:
             draw = Outbox(app.db).want
             app.turns = Turns(app.db, settings.room, wake=wake, draw=lambda run: draw(f"progress:{run}"))
             app.db.subscribe("queue", app.turns.look)
-            app.tasks.append(asyncio.create_task(app.turns.run(), name="queue"))
+            app.looks.append(asyncio.create_task(app.turns.run(), name="queue"))
         app.db.subscribe("control", app.keeper.look)
         app.keeper.start()
         await control.take()

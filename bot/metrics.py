@@ -173,7 +173,8 @@ class Metrics:
 
     def called_mcp(self, method: str, seconds: float, error: str = "") -> None:
         """A request to an MCP server; the method is one of the protocol's."""
-        self._mcp.record(seconds, {"mcp.method.name": method, "error.type": error if error in self._errors else ""})
+        known = error if error in self._errors or not error else OTHER
+        self._mcp.record(seconds, {"mcp.method.name": method, "error.type": known})
 
     # -- what stands ---------------------------------------------------------------------------------------------
 

@@ -29,10 +29,13 @@ _REQUIRED = {
     "execute_tool": ("gen_ai.tool.name", "gen_ai.tool.call.id", "gen_ai.tool.type", "agent.action.outcome"),
     "approval": ("agent.approval.id", "agent.approval.decision", "agent.approval.source", "agent.approval.risk"),
     "takeover": ("agent.takeover.id", "agent.takeover.state"),
+    "evaluate": ("agent.step.number", "agent.evaluation.by"),
 }
+LEDGER = tuple(_REQUIRED)
+"""First words of the names of spans that stand for an entry of the journal."""
 _KINDS = {
     "invoke_workflow": "CHAIN", "plan": "AGENT", "invoke_agent": "AGENT", "chat": "LLM", "execute_tool": "TOOL",
-    "approval": "GUARDRAIL", "takeover": "GUARDRAIL", "deliver": "CHAIN",
+    "approval": "GUARDRAIL", "takeover": "GUARDRAIL", "deliver": "CHAIN", "evaluate": "EVALUATOR",
 }  # fmt: skip
 _SAMPLE = re.compile(r"^agent_approval_decisions_total\{([^}]*)\} (\S+)$", re.MULTILINE)
 
@@ -81,10 +84,16 @@ def violations(capture: Capture) -> dict[str, list[str]]:
 
 def every_ledger_entry_has_one_span(seen: Capture) -> Iterator[str]:
     wanted: Counter[str] = Counter()
+    numbers: Counter[tuple[str, str]] = Counter()
     for run, event in seen.facts(*_SPANS_OF):
         parts = _SPANS_OF[type(event)](event)
-        if parts is not None:
-            wanted[f"{span_id_of(run, *parts):016x}"] += 1
+        if parts == ("plan",):
+            parts = ("plan", numbers[run, "plan"])
+            numbers[run, "plan"] += 1
+        if parts == ("evaluation",):
+            numbers[run, "evaluation"] += 1
+            parts = ("evaluation", numbers[run, "evaluation"])
+        wanted[f"{span_id_of(run, *parts):016x}"] += 1
     there = Counter(span.id for word in _REQUIRED for span in seen.named(word) if word != "execute_tool")
     yield from (f"no span for an entry: {key}" for key in wanted - there)
     yield from (f"a span without an entry: {key}" for key in there - wanted)
@@ -104,15 +113,16 @@ def _tool_calls(seen: Capture) -> Iterator[str]:
             yield f"a tool span without an action: {span.id}"
 
 
-_SPANS_OF: dict[type[Any], Callable[[Any], tuple[str | int, ...] | None]] = {
+_SPANS_OF: dict[type[Any], Callable[[Any], tuple[str | int, ...]]] = {
     ev.ModelCallFinished: lambda e: ("chat", e.call),
     ev.ModelCallFailed: lambda e: ("chat", e.call),
     ev.StepStarted: lambda e: ("step", e.step),
     ev.TakeoverClosed: lambda e: ("takeover", e.takeover),
     ev.RunFinished: lambda _: (),
     ev.ApprovalRequested: lambda e: ("approval", e.approval),
-    ev.PlanMade: lambda _: ("plan", 0),
-    ev.PlanFailed: lambda _: ("plan", 0),
+    ev.PlanMade: lambda _: ("plan",),
+    ev.PlanFailed: lambda _: ("plan",),
+    ev.StepEvaluated: lambda _: ("evaluation",),
 }
 
 

@@ -174,7 +174,7 @@ def test_the_capture_holds_every_kind_of_thing(capture: Capture) -> None:
         "invoke_workflow secondkey", "run.started", "plan supervisor", "chat one", "invoke_agent code",
         "execute_tool calculate", "execute_tool chatty", "execute_tool query_sql", "execute_tool no_such_tool",
         "approval.requested", "approval query_sql", "takeover.requested", "takeover query_sql", "deliver approval",
-        "deliver answer", "deliver takeover",
+        "deliver answer", "deliver takeover", "evaluate supervisor",
     } <= words  # fmt: skip
     decisions = {span.attributes["agent.approval.decision"] for span in capture.named("approval")}
     assert decisions == {"approved", "denied", "expired"}
@@ -186,7 +186,7 @@ def test_the_capture_holds_every_kind_of_thing(capture: Capture) -> None:
     assert all(len(str(value)) <= 500 for span in capture.spans for value in span.attributes.values())
     assert 'agent_approval_rejected_clicks_total{reason="self_approval"} 1.0' in capture.metrics
     assert any(
-        name == "gen_ai.evaluation.result" and given["gen_ai.evaluation.score.label"] == "blocked"
+        name == "gen_ai.evaluation.result" and given["gen_ai.evaluation.score.label"] == "continue"
         for span in capture.spans
         for name, given in span.events
     )
@@ -280,7 +280,7 @@ def _log(**changes: Any) -> Callable[[Capture], Capture]:
 
 MUTATIONS: list[tuple[str, Callable[[Capture], Capture], Callable[..., object]]] = [
     *((f"no {word}", _without(word), telemetry_contract.every_ledger_entry_has_one_span)
-      for word in ("chat", "execute_tool", "approval", "takeover", "invoke_agent", "plan", "invoke_workflow")),
+      for word in telemetry_contract.LEDGER),
     *((f"{word} twice", _twice(word), telemetry_contract.every_ledger_entry_has_one_span)
       for word in ("chat", "execute_tool", "approval")),
     ("no model", _lacking("chat", "gen_ai.request.model"), telemetry_contract.required_attributes_and_kinds_are_there),
