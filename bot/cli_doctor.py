@@ -58,7 +58,10 @@ def doctor(wanted: Wanted) -> int:
         offline=wanted.offline,
     )
     known = known_secrets(settings, environment)
-    found = [item.model_copy(update={"text": redact(item.text, known)}) for item in asyncio.run(examine(looks))]
+    found = [
+        item.model_copy(update={"text": redact(item.text, known), "fix": redact(item.fix, known)})
+        for item in asyncio.run(examine(looks))
+    ]
     return report(found, as_json=wanted.as_json)
 
 

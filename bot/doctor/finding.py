@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Literal
 
+from pydantic import Field
+
 from agent.domain import Value
 
+LONGEST = 600
+"""Characters of a finding's text that are told; what others say of themselves can be longer."""
 Level = Literal["ok", "unknown", "mend", "broken"]
 """`mend`: it serves, and something should be mended. `broken`: it does not serve, or not as it should. `unknown`: it
 could not be looked at."""
@@ -18,7 +22,7 @@ class Finding(Value):
     part: str
     """What was looked at, such as `sandbox`."""
     level: Level
-    text: str
+    text: str = Field(max_length=LONGEST)
     """One or two sentences."""
     fix: str = ""
     """What to do, for all but `ok`."""
@@ -30,22 +34,22 @@ Look = Callable[[], Awaitable[Iterable[Finding]]]
 
 def well(part: str, text: str) -> Finding:
     """All is well with this part."""
-    return Finding(part=part, level="ok", text=text)
+    return Finding(part=part, level="ok", text=text[:LONGEST])
 
 
 def mend(part: str, text: str, fix: str) -> Finding:
     """It serves, and this should be mended."""
-    return Finding(part=part, level="mend", text=text, fix=fix)
+    return Finding(part=part, level="mend", text=text[:LONGEST], fix=fix)
 
 
 def broken(part: str, text: str, fix: str) -> Finding:
     """It does not serve, or not as it should."""
-    return Finding(part=part, level="broken", text=text, fix=fix)
+    return Finding(part=part, level="broken", text=text[:LONGEST], fix=fix)
 
 
 def unknown(part: str, text: str, fix: str = "") -> Finding:
     """It could not be looked at."""
-    return Finding(part=part, level="unknown", text=text, fix=fix)
+    return Finding(part=part, level="unknown", text=text[:LONGEST], fix=fix)
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

@@ -32,6 +32,9 @@ SKEW_MEND_S, SKEW_BROKEN_S = 5.0, 120.0
 """Slack refuses nothing of ours for a wrong clock, but a signature older than 300 s is refused by us."""
 _SCOPES = re.compile(r"^oauth_config:\n  scopes:\n    bot:\n((?:      - \S+\n)+)", re.MULTILINE)
 _REINSTALL = "Paste manifest.yml into the app's settings (App Manifest), and reinstall the app to the workspace."
+_ITS_OWN_TROUBLE = frozenset(
+    {"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"}
+)
 _UNREACHABLE = (SlackClientError, ClientError, TimeoutError, OSError)
 
 
@@ -103,9 +106,7 @@ async def look_at_slack(settings: Settings, clock: Clock, *, over_http: bool) ->
     try:
         here = await _who(client, clock)
     except SlackApiError as error:
-        code = _code(error)
-        fix = "Copy SLACK_BOT_TOKEN from your app's settings into the environment; reinstall the app if need be."
-        return iter((*found, broken("tokens", f"Slack refuses SLACK_BOT_TOKEN ({code}).", fix)))
+        return iter((*found, _refused("SLACK_BOT_TOKEN", _code(error), "Reinstall the app if need be, and copy it.")))
     except _UNREACHABLE as error:
         text = f"Slack cannot be reached at {settings.slack_api_url} ({type(error).__name__})."
         return iter((*found, broken("slack", text, "Check the network, a proxy, and slack_api_url.")))
@@ -140,6 +141,12 @@ def _ahead(date: str, received: float) -> float | None:
         return received - parsedate_to_datetime(date).timestamp()
     except (TypeError, ValueError, IndexError, OverflowError):
         return None
+
+
+def _refused(name: str, code: str, fix: str) -> Finding:
+    if code in _ITS_OWN_TROUBLE:
+        return unknown("slack", f"Slack has trouble of its own just now ({code}).", "Run this again in a minute.")
+    return broken("tokens", f"Slack refuses {name} ({code}).", fix)
 
 
 def _skew(here: _Here) -> Finding:
@@ -182,9 +189,8 @@ async def _socket(client: AsyncWebClient, settings: Settings) -> Finding:
                 app_token=settings.slack_app_token.get_secret_value()
             )  # the SDK types its methods only in part
     except SlackApiError as error:
-        code = _code(error)
         fix = "Make an app-level token with connections:write, and switch Socket Mode on."
-        return broken("tokens", f"Slack refuses SLACK_APP_TOKEN ({code}).", fix)
+        return _refused("SLACK_APP_TOKEN", _code(error), fix)
     except _UNREACHABLE as error:
         return unknown("tokens", f"SLACK_APP_TOKEN could not be tried ({type(error).__name__}).", "Try again.")
     return well("tokens", "SLACK_APP_TOKEN is taken, and Socket Mode is on.")

@@ -11,14 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 
 from agent.clock import SystemClock
+from agent.sandbox.none import NoSandbox
+from bot import app as composition
+from bot.cli_doctor import report
 from bot.config import Settings
 from bot.doctor.finding import Finding
 from bot.doctor.workspace import look_at_slack
 from bot.init import manifest_text
+from simulator.driver import Driver
 from simulator.server import Simulator
 from tests.scenario.conftest import Opened
 from tests.scenario.world import ACTIONS, BOT, SECRET
@@ -104,6 +109,27 @@ async def test_without_tokens_it_says_what_cannot_be_known(sim: Simulator, tmp_p
     assert len(of(found, "tokens", "is not set")) == 2
 
 
+async def test_trouble_of_slacks_own_is_not_laid_at_the_tokens_door(sim: Simulator, tmp_path: Path) -> None:
+    async with Driver(sim.url) as driver:
+        await driver.fault("auth.test", "rate_limit", retry_after=1)
+        found = await look(settings(sim, tmp_path))
+    assert [(item.part, item.level) for item in found] == [("slack", "unknown")]
+    found = await look(settings(sim, tmp_path, slack_api_url="http://127.0.0.1:9/api/"))
+    assert [(item.part, item.level) for item in found] == [("slack", "broken")]
+
+
+async def test_a_workspace_that_calls_itself_a_screenful_is_cut_and_shown_plainly(
+    sim: Simulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = sim.services.workspace
+    here.team = replace(here.team, name="\x1b[2J\u202e" + "x" * 100_000)
+    found = await look(settings(sim, tmp_path))
+    report(found, as_json=False)
+    printed = capsys.readouterr().out
+    assert len(printed) < 10_000
+    assert not {"\x1b", "\u202e"} & set(printed)
+
+
 async def test_over_http_the_signing_secret_is_wanted_and_no_app_token(sim: Simulator, tmp_path: Path) -> None:
     here = {"slack_app_token": "", "slack_signing_secret": SECRET}
     found = await look(settings(sim, tmp_path, **here), over_http=True)
@@ -184,3 +210,18 @@ async def test_the_real_command_prints_it_all_beside_a_running_server(open_house
     server = next(item for item in body["findings"] if item["part"] == "server")
     assert "is ready" in server["text"]
     assert "xoxb" not in out.decode()
+
+
+async def test_readiness_names_the_sandbox_and_its_lack_is_a_warning(
+    open_house: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def none() -> NoSandbox:
+        return NoSandbox("bwrap: not found")
+
+    house = await open_house()
+    monkeypatch.setattr(composition, "choose", none)
+    await house.restart()
+    async with aiohttp.ClientSession() as session, session.get(f"{house.app.url}/readyz") as answer:
+        body = await answer.json()
+    assert (answer.status, body["parts"]["sandbox"]) == (200, "ok")
+    assert "no code runs: bwrap: not found" in body["warnings"]["sandbox"]
