@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 
 from agent import events as ev
@@ -54,9 +54,12 @@ class Caller:
         wait_s = self._not_before.get(box.state.run, 0.0) - self._kit.clock.monotonic()
         if wait_s > 0:
             await self._kit.sleep(wait_s)
-        call = call.model_copy(update={"call": self._kit.ids.new("call"), "max_tokens": request.max_tokens})
+        prompt: dict[str, str] = {}
+        told = next((put_blob(prompt, one.text) for one in request.messages[:1] if one.role == "system"), "")
+        made = {"call": self._kit.ids.new("call"), "max_tokens": request.max_tokens, "prompt_blob": told}
+        call = call.model_copy(update=made)
         request = sealed(request, box.state)
-        if not await self._reserve(box, call, request):
+        if not await self._reserve(box, call, request, prompt):
             return None
         began = self._kit.clock.monotonic()
         cost = box.state.calls[call.call].reserved
@@ -80,7 +83,9 @@ class Caller:
             raise
         return Ended((settled,), then=tuple(events), blobs=blobs)
 
-    async def _reserve(self, box: Box, call: ev.ModelCallStarted, request: ModelRequest) -> bool:
+    async def _reserve(
+        self, box: Box, call: ev.ModelCallStarted, request: ModelRequest, bodies: Mapping[str, str]
+    ) -> bool:
         """Hold what the call may cost at most; else write down why it is not made."""
         async with box.money:
             tokens = most_tokens(request)
@@ -89,20 +94,20 @@ class Caller:
                 highest = self._model.highest_cost(request)
                 self._within_tokens(box.state, tokens)
                 try:
-                    await self._hold(box, call, highest)
+                    await self._hold(box, call, highest, bodies)
                 except BudgetExceeded:
                     # Bytes are a generous bound: whoever counts tokens may still find room for the call.
                     counted = await self._counted(request)
                     if counted is None or counted >= highest:
                         raise
-                    await self._hold(box, call, counted)
+                    await self._hold(box, call, counted, bodies)
             except (ModelError, BudgetExceeded) as error:
                 failed = _failed(call, error.code, str(error), 0, 0)
-                await box.commit([call, failed], Intention(epoch=box.state.epoch))
+                await box.commit([call, failed], Intention(epoch=box.state.epoch), bodies)
                 return False
             return True
 
-    async def _hold(self, box: Box, call: ev.ModelCallStarted, micro_usd: int) -> None:
+    async def _hold(self, box: Box, call: ev.ModelCallStarted, micro_usd: int, bodies: Mapping[str, str]) -> None:
         """Reserve so much; the journal looks once more, at this run and at the day. Raises BudgetExceeded."""
         state, most = box.state, self._limits.micro_usd
         taken = state.spent + state.reserved
@@ -112,7 +117,7 @@ class Caller:
                 f" and it could cost {_usd(micro_usd)}."
             )
         reserved = call.model_copy(update={"reserved_micro_usd": micro_usd})
-        await box.commit([reserved], Intention(epoch=state.epoch, budget_micro_usd=most))
+        await box.commit([reserved], Intention(epoch=state.epoch, budget_micro_usd=most), bodies)
 
     def _within_tokens(self, state: RunState, tokens: int) -> None:
         most = self._limits.tokens

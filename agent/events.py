@@ -91,6 +91,8 @@ class ModelCallStarted(Value):
     model: str
     reserved_micro_usd: int
     request_blob: str = ""
+    prompt_blob: str = ""
+    """What the model was told of its work, so that a replay can say what changed since."""
     max_tokens: int = 0
     """Tokens that the reply may have at most."""
     reserved_tokens: int = 0

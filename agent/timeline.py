@@ -104,6 +104,12 @@ class _Growing:
                 self.steps[event.step] = self._open(self.root, "step", name, at, event.feedback)
             case ev.StepFinished():
                 self._close(self.steps.get(event.step), at, event.status, event.summary)
+            case ev.StepEvaluated():
+                why = event.feedback or event.reason
+                of = self.steps.get(event.step)
+                self._moment(of, "decision", f"{event.decision} (by {event.by})", at, why)
+            case ev.HistoryTrimmed():
+                self._moment(self.steps.get(event.step), "note", "history trimmed", at, f"{event.turns} turns")
             case ev.ModelCallStarted() | ev.ModelCallFinished() | ev.ModelCallFailed():
                 self._call(event, at)
             case (

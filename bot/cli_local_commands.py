@@ -39,6 +39,19 @@ def add_local(commands: Any) -> None:  # noqa: ANN401  # argparse has no public 
     trace.add_argument("run_id", metavar="RUN", help="a run's id, or the beginning of one")
     trace.add_argument("--json", action="store_true", help="print JSON")
     trace.set_defaults(run=_trace)
+    replay = commands.add_parser(
+        "replay",
+        help="a recorded run again, offline: what other prompts or another policy would change in it",
+        description="Move by move, with the recorded replies and results: no model is asked, no tool runs. Shows the "
+        "first request that would be another one, and in full each decision that would.",
+    )
+    replay.add_argument("run_id", metavar="RUN", help="a run's id, or the beginning of one")
+    replay.add_argument("--policy", type=Path, metavar="FILE", help="rate by this policy (default: the configured one)")
+    replay.add_argument("--prompts", type=Path, metavar="DIR", help="compare with the prompts in this folder")
+    replay.add_argument("--to-scenario", type=Path, metavar="FILE", help="write it as a test scenario instead")
+    replay.add_argument("--json", action="store_true", help="print JSON")
+    replay.set_defaults(run=_replay)
+
     backup = commands.add_parser(
         "backup",
         help="save database and signed heads in one file, beside a running server",
@@ -69,7 +82,7 @@ def add_local(commands: Any) -> None:  # noqa: ANN401  # argparse has no public 
     )
     migrate.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
     migrate.set_defaults(run=_migrate)
-    for parser in (run, trace, backup, restore, migrate):
+    for parser in (run, trace, replay, backup, restore, migrate):
         _config(parser)
 
 
@@ -119,3 +132,16 @@ def _migrate(arguments: argparse.Namespace) -> int:
     from bot import cli_backup  # noqa: PLC0415  # as at the top
 
     return cli_backup.migrate(_settings(arguments), dry_run=arguments.dry_run)
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from bot import cli_replay_run  # noqa: PLC0415  # as at the top
+
+    wanted = cli_replay_run.Wanted(
+        run=arguments.run_id,
+        policy=arguments.policy,
+        prompts=arguments.prompts,
+        scenario=arguments.to_scenario,
+        as_json=arguments.json,
+    )
+    return cli_replay_run.replay_run(_settings(arguments), dict(os.environ), wanted)

@@ -1,0 +1,228 @@
+"""`secondkey replay RUN`: a recorded run again, offline: what other prompts or another policy would change in it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agent.broker import Broker
+from agent.errors import ConfigurationError
+from agent.ports import Stored
+from agent.prompting import Prompts
+from agent.replaying import Material, Replayed, offline, replay
+from agent.rerating import Rerated, Said, rerate
+from agent.runbooks import Runbooks
+from agent.secrets import redact, redacted
+from agent.state import IllegalTransition
+from agent.terms import Scope
+from agent.tools.egress import Egress
+from agent.tools.http import HttpRequest
+from agent.tools.own import load_tools
+from agent.tools.registry import Registry, default_tools
+from bot.blocks.text import shown
+from bot.checks import known_secrets
+from bot.cli_policy import policy_of
+from bot.cli_trace import recorded
+from bot.config import Settings
+from bot.words import count, duration
+from storage.approvers import Approver, covering, standing
+from storage.blobs import read_blob
+from storage.database import read_only
+
+_DOORS = {"go": "runs", "ask": "asks", "person": "a person does it", "refuse": "refused", "grant": "allowed beforehand"}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What was asked for on the command line."""
+
+    run: str
+    policy: Path | None = None
+    prompts: Path | None = None
+    scenario: Path | None = None
+    as_json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Registered:
+    """The registry of approvers as it stands; user groups are Slack's, and nobody is known to be in one."""
+
+    entries: Sequence[Approver]
+    at: float
+
+    def members(self, group: str) -> frozenset[str]:
+        """Nobody."""
+        del group
+        return frozenset()
+
+    def registered(self, scope: Scope) -> tuple[str, ...]:
+        """Whom the registry names for this."""
+        return covering(self.entries, tool=scope.tool, channel=scope.channel, tier=scope.tier, now=self.at)
+
+
+def replay_run(settings: Settings, environment: dict[str, str], wanted: Wanted) -> int:
+    """Replay one run and print what would change. Raises ConfigurationError, UnknownRun or JournalError."""
+    run, stored = recorded(settings, wanted.run)
+    known = {**known_secrets(settings, environment), **Broker(settings.secrets, environment).known}
+
+    def cover(text: str) -> str:
+        return redact(text, known)
+
+    with closing(read_only(settings.database)) as conn:
+
+        def body(digest: str) -> str:
+            return read_blob(conn, digest)
+
+        try:
+            if wanted.scenario is not None:
+                return _write_scenario(run, stored, body, cover, wanted.scenario)
+            material = _material(settings, conn, body, wanted)
+            calls = asyncio.run(replay(run, stored, material))
+            reading = frozenset(
+                name for name in material.registry.names if material.registry.get(name).read_only
+            )  # fmt: skip
+            ratings, skipped = rerate(run, stored, material.policy, body, reading=reading)
+        except IllegalTransition as error:
+            raise ConfigurationError(
+                f"The journal of {run} does not fold with this release: {error}.", fix="`secondkey audit verify`."
+            ) from error
+        except sqlite3.Error as error:
+            raise ConfigurationError(f"{settings.database} cannot be read: {error}.", fix="Check the file.") from error
+    if wanted.as_json:
+        told = _as_json(run, calls, ratings, skipped, material.policy.version)
+        json.dump(redacted(told, cover), sys.stdout, indent=2)
+        sys.stdout.write("\n")
+        return 0
+    for line in _lines(run, calls, ratings, skipped, wanted):
+        sys.stdout.write(shown(cover(line)) + "\n")
+    return 0
+
+
+def _material(settings: Settings, conn: sqlite3.Connection, body: Callable[[str], str], wanted: Wanted) -> Material:
+    http = (
+        (HttpRequest(egress=Egress(settings.egress), broker=Broker(settings.secrets, {})),) if settings.egress else ()
+    )
+    tools = offline((*default_tools(), *http, *load_tools(settings.tools)))
+    policy = policy_of(settings, wanted.policy)
+    (last,) = conn.execute("SELECT coalesce(max(created_at), 0) FROM runs").fetchone()
+    entries = standing(lambda query, values: conn.execute(query, tuple(values)))
+    return Material(
+        body=body,
+        registry=Registry(tools, timeouts=settings.tool_timeouts),
+        runbooks=Runbooks.load(settings.runbooks),
+        policy=replace(policy, directory=_Registered(entries, float(last))),
+        prompts=Prompts.load(getattr(settings, "prompts", None)),
+        others=Prompts.load(wanted.prompts) if wanted.prompts is not None else None,
+    )
+
+
+def _write_scenario(
+    run: str, stored: Sequence[Stored], body: Callable[[str], str], cover: Callable[[str], str], target: Path
+) -> int:
+    from agent.recorded import scenario_of  # noqa: PLC0415  # for this option only
+
+    text = json.dumps(redacted(scenario_of(run, stored, body), cover), indent=1, ensure_ascii=False)
+    try:
+        target.write_text(f"{text}\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{target} cannot be written: {error.strerror}.", fix="Name another file.") from error
+    sys.stdout.write(
+        f"Wrote {target}: people have other names in it, secrets are covered; read it before you share it.\n"
+        "Put it into tests/scenario/recorded/, where the tests run it.\n"
+    )
+    return 0
+
+
+def _as_json(
+    run: str, calls: Sequence[Replayed], ratings: Sequence[Rerated], skipped: int, version: str
+) -> dict[str, Any]:
+    first = next((one for one in calls if one.differs), None)
+    return {
+        "run": run,
+        "policy": version,
+        "moves": [
+            {"seq": one.seq, "call": one.call, "purpose": one.purpose, "step": one.step, "turn": one.turn,
+             "model": one.model, "rebuilt": one.rebuilt, "request_changed": bool(one.differs),
+             "same_reading": one.same_reading, "then": list(one.then), "now": list(one.now)}
+            for one in calls
+        ],
+        "first_request_changed": first and {"seq": first.seq, "call": first.call, "diff": first.differs},
+        "ratings": len(ratings),
+        "skipped": skipped,
+        "decisions_changed": [asdict(one) for one in ratings if one.changed],
+    }  # fmt: skip
+
+
+def _lines(
+    run: str, calls: Sequence[Replayed], ratings: Sequence[Rerated], skipped: int, wanted: Wanted
+) -> Iterator[str]:
+    moves: list[tuple[int, str]] = [(one.seq, _call_line(one)) for one in calls]
+    moves += [(one.seq, _rating_line(one)) for one in ratings]
+    yield f"Run {run}: {count(len(calls), 'wire call')}, {count(len(ratings), 'rating')}, again and offline."
+    for seq, line in sorted(moves):
+        yield f"  {seq:4} {line}"
+    first = next((one for one in calls if one.differs), None)
+    what = f"the prompts in {wanted.prompts}" if wanted.prompts is not None else "the prompts of today"
+    if first is None:
+        yield f"No request would be another one with {what}."
+    else:
+        yield f"The first request that is another one with {what}: call {first.call}, row {first.seq}."
+        yield from first.differs.splitlines()
+    changed = [one for one in ratings if one.changed]
+    left = f" {skipped} could not be rated again." if skipped else ""
+    yield f"{len(changed)} of {count(len(ratings), 'decision')} would be another one with this policy.{left}"
+    for one in changed:
+        yield from _in_full(one)
+
+
+def _call_line(one: Replayed) -> str:
+    where = f" step {one.step + 1} turn {one.turn + 1}" if one.step >= 0 else ""
+    if not one.rebuilt:
+        return f"{one.purpose}{where} {one.model}: not asked for by the code of today, or asked beside the run"
+    request = "ANOTHER REQUEST" if one.differs else "same request"
+    if one.same_reading:
+        return f"{one.purpose}{where} {one.model}: {request}, the reply leads to the same"
+    then, now = ("; ".join(said) or "nothing" for said in (one.then, one.now))
+    return f"{one.purpose}{where} {one.model}: {request}, THE REPLY LEADS ELSEWHERE: then {then}; now {now}"
+
+
+def _rating_line(one: Rerated) -> str:
+    if not one.changed:
+        return f"rate {one.tool}: {one.then.tier}, {one.then.door}"
+    return f"rate {one.tool}: {one.then.tier}, {one.then.door} → {one.now.tier.upper()}, {one.now.door.upper()}"
+
+
+def _in_full(one: Rerated) -> Iterator[str]:
+    yield f"  {one.action} {one.tool}: {one.headline}"
+    for name, value in one.arguments.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield from (f"    {name}: {line}" for line in text.splitlines() or [""])
+    decided = f"; {one.decided}" if one.decided else ""
+    yield f"    then: {_said(one.then)}{decided}"
+    yield from (f"      {rule}: {text}" for rule, text in one.then.reasons)
+    yield f"    now:  {_said(one.now)}"
+    yield from (f"      {rule}: {text}" for rule, text in one.now.reasons)
+
+
+def _said(said: Said) -> str:
+    door = {
+        "go": "runs",
+        "ask": "asks",
+        "person": "a person does it",
+        "refuse": "refused",
+        "grant": "allowed beforehand",
+    }
+    parts = [said.tier, door[said.door]]
+    if said.quorum:
+        parts.append(f"{count(said.quorum, 'yes', 'yeses')} of {', '.join(said.deciders) or 'nobody'}")
+        parts.append(f"within {duration(said.timeout_s)}")
+    if said.reason_for:
+        parts.append(f"with a reason to {' and '.join(said.reason_for)}")
+    return ", ".join(parts)
