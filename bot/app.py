@@ -36,6 +36,7 @@ from agent.tools.databases import named_databases
 from agent.tools.egress import Egress
 from agent.tools.http import HttpRequest
 from agent.tools.own import load_tools
+from agent.tools.packages import load_packages
 from agent.tools.registry import Registry, default_tools
 from agent.workspace import Workspace
 from bot.blocks.message import Look
@@ -317,7 +318,9 @@ class _Builder:
         """What comes with Second Key, and what the operator added."""
         try:
             http = (HttpRequest(egress=self.egress, broker=self.broker),) if self.egress else ()
-            named = (*default_tools(self.databases), *http, *load_tools(self.settings.tools))
+            wanted = self.settings.python_packages
+            packages = load_packages(wanted) if wanted is not None else None
+            named = (*default_tools(self.databases, packages), *http, *load_tools(self.settings.tools))
             return Registry(named, timeouts=self.settings.tool_timeouts)
         except ToolNotAllowed as error:
             raise ConfigurationError(str(error), fix="Mend `tools` or `tool_timeouts`.") from error

@@ -40,6 +40,7 @@ from agent.tools.egress import Egress
 from agent.tools.http import HttpRequest
 from agent.tools.mcp import McpTool
 from agent.tools.own import load_tools
+from agent.tools.packages import load_packages
 from agent.tools.registry import Registry, default_tools
 from agent.workspace import Workspace
 from bot.checks import known_secrets
@@ -107,9 +108,10 @@ async def _call_in(settings: Settings, wanted: Wanted, root: Path) -> tuple[Told
         return redacted(value, lambda text: redact(text, known))
 
     http = (HttpRequest(egress=egress, broker=broker),) if egress else ()
+    packages = load_packages(settings.python_packages) if settings.python_packages is not None else None
     databases = named_databases(settings.databases, broker)
     registry = Registry(
-        (*default_tools(databases), *http, *load_tools(settings.tools)), timeouts=settings.tool_timeouts
+        (*default_tools(databases, packages), *http, *load_tools(settings.tools)), timeouts=settings.tool_timeouts
     )
     policy = load_policy(settings.policy)
     context = ToolContext(

@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     """Modules, files or entry points with tools of one's own."""
     mcp: dict[str, dict[str, Any]] = {}
     """MCP servers: `[mcp.NAME]` with `command` or `url`; their tools are used once `secondkey mcp trust` named them."""
+    python_packages: Path | None = None
+    """Folder or virtual environment with the packages that run_python may import; none when unset."""
     tool_timeouts: dict[str, Annotated[float, Field(ge=2, le=300)]] = {}
     """Seconds that a tool may take, by its name; 30 where nothing is set."""
     policy: Path | None = None
@@ -191,7 +193,7 @@ def _read(file: Path) -> dict[str, Any]:
             fix="Mend the file; `secondkey init --folder NEW` writes a fresh one to compare with.",
         ) from error
     base = file.resolve().parent
-    for key in ("data", "project", "policy", "trace_file"):
+    for key in ("data", "project", "policy", "trace_file", "python_packages"):
         if isinstance(values.get(key), str):
             values[key] = base / values[key]
     if isinstance(values.get("databases"), dict):

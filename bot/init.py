@@ -60,6 +60,9 @@ actions_channel = "ai-actions"
 # tools = ["ticket_tools.py"]
 # tool_timeouts = { run_python = 60 }
 
+# Packages that run_python may import beyond the standard library (docs/python-packages.md).
+# python_packages = "packages"
+
 # Where http_request may go; nowhere else, and without any such table there is no such tool.
 # [egress."https://api.example.com"]
 # methods = ["GET", "POST"]

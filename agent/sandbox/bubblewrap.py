@@ -22,6 +22,8 @@ from agent.sandbox.unprivileged import give, user_for
 _LIMITS = ("--as=1073741824", "--fsize=67108864", "--nofile=256", "--core=0")
 _TMP_BYTES = 67_108_864
 _MOUNT = "/workspace"
+#: Programs that Debian reaches by way of /etc, where which of several is meant stands; there is no /etc inside.
+_CHOSEN, _CHOSEN_FOLDER = ("awk", "nawk", "which"), "/chosen"
 _ROOT_FOLDERS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 #: Below /usr, but no part of the system: container images keep the application itself there, secrets and all.
 _NOT_SYSTEM = ("/usr/src", "/usr/local/src", "/usr/local/etc")
@@ -94,7 +96,7 @@ class Bubblewrap:
             words += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
             if not self._masked_proc:
                 words += ["--disable-userns"]
-        words += ["--ro-bind", "/usr", "/usr", *_root_folders()]
+        words += ["--ro-bind", "/usr", "/usr", *_root_folders(), *_chosen()]
         for folder in _NOT_SYSTEM:
             if Path(folder).is_dir():
                 words += ["--size", "4096", "--tmpfs", folder, "--remount-ro", folder]
@@ -118,7 +120,7 @@ class Bubblewrap:
         words += ["--bind", str(call.workspace), _MOUNT]
         words += _protected(call)
         words += ["--chdir", _MOUNT, "--remount-ro", "/"]
-        environment = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", **call.environment}  # noqa: S108 - as above
+        environment = {"PATH": f"/usr/bin:/bin:{_CHOSEN_FOLDER}", "HOME": "/tmp", "LANG": "C.UTF-8", **call.environment}  # noqa: S108 - as above
         for name, value in environment.items():
             words += ["--setenv", name, value]
         seconds = call.cpu_s or max(1, min(30, int(call.timeout_s) + 1))
@@ -173,4 +175,16 @@ def _root_folders() -> list[str]:
             words += ["--symlink", os.readlink(folder), f"/{name}"]  # noqa: PTH115 - as text, not resolved
         elif folder.is_dir():
             words += ["--ro-bind", f"/{name}", f"/{name}"]
+    return words
+
+
+def _chosen() -> list[str]:
+    """Links to the programs that /usr names only by way of /etc."""
+    words = ["--perms", "0755", "--dir", _CHOSEN_FOLDER]
+    for name in _CHOSEN:
+        link = Path("/usr/bin", name)
+        if link.is_symlink() and os.readlink(link).startswith("/etc/"):  # noqa: PTH115 - as text, not resolved
+            program_itself = Path(os.path.realpath(link))
+            if program_itself.is_relative_to("/usr") and program_itself.is_file():
+                words += ["--symlink", str(program_itself), f"{_CHOSEN_FOLDER}/{name}"]
     return words

@@ -14,6 +14,11 @@ class Interpreter(NamedTuple):
     command: tuple[str, ...]
     read_only: tuple[Path, ...]
 
+    @property
+    def seeing_packages(self) -> tuple[str, ...]:
+        """The same start, but that PYTHONPATH counts; everything else in the environment is the sandbox's own."""
+        return tuple(word for one in self.command for word in (("-s", "-P") if one == "-I" else (one,)))
+
 
 def interpreter(sandbox: str = "bubblewrap") -> Interpreter:
     """The interpreter for a sandbox of this name: isolated, without bytecode files, UTF-8 throughout.

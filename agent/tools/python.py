@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -13,6 +14,7 @@ from agent.facts.model import Facts
 from agent.facts.python import python_facts
 from agent.sandbox.interpreter import interpreter
 from agent.tools.base import Arguments, Preview, Tool, ToolContext, ToolResult
+from agent.tools.packages import Packages
 from agent.tools.sandboxed import refuse_without_sandbox, run_in_workspace
 
 
@@ -20,6 +22,14 @@ class PythonArguments(Arguments):
     """The code."""
 
     code: Annotated[str, Field(min_length=1, max_length=MAX_BYTES, description="Python; print what you want to know.")]
+
+
+class PythonWithPackages(PythonArguments):
+    """The code, and the packages that it imports."""
+
+    packages: Annotated[
+        list[str], Field(max_length=20, description="The packages that the code imports beyond the standard library.")
+    ] = []
 
 
 class RunPython(Tool[PythonArguments]):
@@ -33,11 +43,32 @@ class RunPython(Tool[PythonArguments]):
     arguments = PythonArguments
     needs_sandbox = True
 
+    def __init__(self, packages: Packages | None = None) -> None:
+        """`packages` are those that code may ask for; a set that has changed makes this a new tool."""
+        self._packages = packages
+        if packages is not None:
+            self.arguments = PythonWithPackages
+            self.description = (
+                "Run Python code in a sandbox without network, 30 seconds at most. The current folder is this run's own"
+                " copy of the project; print what you want to know. Beyond the standard library there are these"
+                f" packages and no others, each to be named in `packages`: {packages.words}."
+            )
+
+    @functools.cached_property
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of the arguments, with the names of the packages."""
+        body = self.arguments.model_json_schema()
+        if self._packages is not None:
+            body["properties"]["packages"]["items"]["enum"] = list(self._packages.names)
+        return body
+
     async def bind(self, arguments: PythonArguments, context: ToolContext) -> PythonArguments:
         """Refuse before anybody is asked; raises SandboxUnavailable, BadArguments."""
         refuse_without_sandbox(context)
         if len(arguments.code.encode("utf-8", "surrogatepass")) > MAX_BYTES:
             raise BadArguments(f"The code is longer than {MAX_BYTES // 1024} KiB.")
+        if self._packages is not None:
+            self._packages.check(_wanted(arguments))
         return arguments
 
     async def facts(self, arguments: PythonArguments, context: ToolContext) -> Facts:
@@ -61,5 +92,21 @@ class RunPython(Tool[PythonArguments]):
         """Both streams and the exit code; raises SandboxUnavailable, ToolTimedOut, ToolFailed."""
         del preview
         python = interpreter(context.sandbox.name)
-        command = (*python.command, "-c", arguments.code)
-        return await run_in_workspace(context, command, what="Python", timeout_s=self.timeout_s)
+        wanted = _wanted(arguments)
+        if self._packages is None or not wanted:
+            command = (*python.command, "-c", arguments.code)
+            return await run_in_workspace(context, command, what="Python", timeout_s=self.timeout_s)
+        self._packages.check(wanted)
+        command = (*python.seeing_packages, "-c", arguments.code)
+        return await run_in_workspace(
+            context,
+            command,
+            what="Python",
+            timeout_s=self.timeout_s,
+            read_only=(self._packages.folder,),
+            environment={"PYTHONPATH": str(self._packages.folder)},
+        )
+
+
+def _wanted(arguments: PythonArguments) -> list[str]:
+    return arguments.packages if isinstance(arguments, PythonWithPackages) else []

@@ -17,6 +17,7 @@ from agent.tools.calculate import Calculate
 from agent.tools.databases import NamedDatabase
 from agent.tools.files import ListFiles, ReadFile, WriteFile
 from agent.tools.http import HttpRequest
+from agent.tools.packages import Packages
 from agent.tools.python import RunPython
 from agent.tools.search import Search
 from agent.tools.shell import RunShell
@@ -104,10 +105,12 @@ def _for_reading(tool: Tool[Any]) -> Tool[Any]:
     return reading
 
 
-def default_tools(databases: Mapping[str, NamedDatabase] = _NO_DATABASES) -> tuple[Tool[Any], ...]:
+def default_tools(
+    databases: Mapping[str, NamedDatabase] = _NO_DATABASES, packages: Packages | None = None
+) -> tuple[Tool[Any], ...]:
     """The nine tools that every installation has; http_request comes with a list of places.
 
-    `databases` are those that query_sql may reach.
+    `databases` are those that query_sql may reach, `packages` those that run_python may import.
     """
     return (
         Search(),
@@ -115,7 +118,7 @@ def default_tools(databases: Mapping[str, NamedDatabase] = _NO_DATABASES) -> tup
         ReadFile(),
         WriteFile(),
         Calculate(),
-        RunPython(),
+        RunPython(packages),
         RunShell(),
         QuerySql(databases),
         ApplyChanges(),

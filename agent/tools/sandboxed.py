@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
 from agent.errors import SandboxUnavailable, ToolTimedOut
 from agent.ports import SandboxCall, SandboxResult
 from agent.sandbox.interpreter import interpreter
@@ -9,6 +13,7 @@ from agent.tools.base import ToolContext, ToolResult
 from agent.workspace import Workspace
 
 _TEXT = 16_384
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 #: Left for starting and ending the sandbox within the tool's limit, seconds.
 _MARGIN_S = 1.0
 _EXCESS = {
@@ -25,11 +30,19 @@ def refuse_without_sandbox(context: ToolContext) -> None:
 
 
 async def run_in_workspace(
-    context: ToolContext, command: tuple[str, ...], *, what: str, timeout_s: float, stdin: bytes = b""
+    context: ToolContext,
+    command: tuple[str, ...],
+    *,
+    what: str,
+    timeout_s: float,
+    stdin: bytes = b"",
+    read_only: tuple[Path, ...] = (),
+    environment: Mapping[str, str] = _NOTHING,
 ) -> ToolResult:
     """Run a command in the sandbox over the run's workspace, `timeout_s` from call to result.
 
-    `what` names it for people, such as `Python`. Raises SandboxUnavailable, ToolTimedOut, ToolFailed.
+    `what` names it for people, such as `Python`; `read_only` are further folders that it sees. Raises
+    SandboxUnavailable, ToolTimedOut, ToolFailed.
     """
     refuse_without_sandbox(context)
     files = await Workspace(context.workspace, context.project).ensure()
@@ -40,7 +53,8 @@ async def run_in_workspace(
         timeout_s=max(_MARGIN_S, timeout_s - _MARGIN_S),
         # Where the workspace is the project itself, what git and its hooks execute on the host is there too.
         protect=(".git",) if files == context.project else (),
-        read_only=interpreter(context.sandbox.name).read_only,
+        read_only=(*interpreter(context.sandbox.name).read_only, *read_only),
+        environment=environment,
     )
     result = await context.sandbox.run(call)
     if result.timed_out:

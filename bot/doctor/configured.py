@@ -17,6 +17,7 @@ from agent.runbooks import Runbooks
 from agent.tools.databases import Server, named_databases
 from agent.tools.egress import Egress
 from agent.tools.own import load_tools
+from agent.tools.packages import load_packages
 from agent.tools.registry import Registry, default_tools
 from agent.tools.sql_engine import session
 from agent.tools.threads import Stop
@@ -111,7 +112,8 @@ def _runbooks(settings: Settings) -> Iterator[Finding]:
 def _tools(settings: Settings) -> Iterator[Finding]:
     own = load_tools(settings.tools)
     timeouts = {name: s for name, s in settings.tool_timeouts.items() if name != "http_request" or not settings.egress}
-    Registry((*default_tools(), *own), timeouts=timeouts)
+    packages = load_packages(settings.python_packages) if settings.python_packages is not None else None
+    Registry((*default_tools(packages=packages), *own), timeouts=timeouts)
     names = f": {', '.join(tool.name for tool in own)}" if own else ""
     yield well("tools", f"{count(len(own), 'tool')} of one's own{names}.")
 
