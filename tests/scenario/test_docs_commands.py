@@ -18,6 +18,8 @@ from simulator.server import Simulator
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^(?:<!-- (?P<note>[^\n]*) -->\n)?```sh\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+#: What a page says that its commands print.
+PRINTED = {"start.md": ("42", "high, by the policy", "Not asked, as you wished"), "tools.md": ("Oat flat 4.00",)}
 PAGE_S, READY_S, END_S = 60.0, 30.0, 10.0
 
 
@@ -88,6 +90,7 @@ async def test_what_a_page_has_you_type_works(page: Typed, sim: Simulator, tmp_p
         )  # fmt: skip
         out, _ = await asyncio.wait_for(child.communicate(), PAGE_S)
         assert child.returncode == 0, out.decode()
+        assert [said for said in PRINTED.get(page.page.name, ()) if said not in out.decode()] == []
     for server in page.servers:
         await serves(bash, server, folder, variables | {"SECONDKEY_PORT": "0"})
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from agent.policy import load_policy
 from agent.policy_check import check_policy
@@ -119,6 +120,14 @@ def test_every_test_that_a_page_names_is_there() -> None:
         assert named <= defined, (path.name, sorted(named - defined))
         for file in re.findall(r"tests/\w+/\w+\.py", text):
             assert (ROOT / file).is_file(), (path.name, file)
+
+
+def test_the_runbook_has_every_alert_and_no_other() -> None:
+    rules = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text(encoding="utf-8"))
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"] if "alert" in rule}
+    runbook = (DOCS / "operating.md").read_text(encoding="utf-8").partition("\n## Alarms\n")[2]
+    named = re.findall(r"`([A-Z][a-z]+[A-Z]\w+)`", runbook)
+    assert sorted(named) == sorted(alerts)
 
 
 def test_every_command_that_a_page_names_is_one() -> None:
