@@ -473,7 +473,7 @@ class RunSpans:
         events: tuple[SpanEvent, ...] = (),
         link: str = "",
     ) -> Span:
-        common: dict[str, Attribute] = {t.OPENINFERENCE_KIND: kind, t.CONVERSATION: self._run, t.RUN_ID: self._run}
+        common: dict[str, Attribute] = {t.OPENINFERENCE_KIND: kind, t.CONVERSATION: self._run}
         failed: dict[str, Attribute] = {t.ERROR_TYPE: error} if error else {}
         return Span(
             run=self._run,

@@ -48,7 +48,6 @@ MCP_METHOD = "mcp.method.name"
 MCP_SESSION = "mcp.session.id"
 ERROR_TYPE = "error.type"
 OPENINFERENCE_KIND = "openinference.span.kind"
-RUN_ID = "agent.run.id"
 RUN_STATUS = "agent.run.status"
 STEP = "agent.step.number"
 STEP_STATUS = "agent.step.status"
@@ -129,7 +128,7 @@ class Telemetry:
 
         `now` is the business clock, as for every span of a run.
         """
-        attributes = {OPENINFERENCE_KIND: "CHAIN", CONVERSATION: run, RUN_ID: run, DELIVERY_KIND: kind}
+        attributes = {OPENINFERENCE_KIND: "CHAIN", CONVERSATION: run, DELIVERY_KIND: kind}
         span = self._tracer.start_span(
             f"deliver {kind}",
             context=context_of(run, *filter(None, about)),

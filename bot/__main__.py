@@ -68,6 +68,7 @@ def command_line() -> argparse.ArgumentParser:
     serve.add_argument("--http", action="store_true", help="signed HTTP requests instead of Socket Mode")
     serve.add_argument("--host", help="address to listen on")
     serve.add_argument("--port", type=int, help="port to listen on")
+    serve.add_argument("--trace-file", type=Path, help="append every span to this file, where no OTLP endpoint is set")
     serve.set_defaults(run=_serve)
 
     status = commands.add_parser("status", help="show runs, or one run")
@@ -100,7 +101,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     from bot.config import load_settings  # noqa: PLC0415  # as above
 
     environment = dict(os.environ)
-    settings = load_settings(arguments.config, environment, host=arguments.host, port=arguments.port)
+    given = {"host": arguments.host, "port": arguments.port, "trace_file": arguments.trace_file}
+    settings = load_settings(arguments.config, environment, **given)
     return asyncio.run(_serving(settings, environment, over_http=arguments.http))
 
 
