@@ -24,14 +24,14 @@ SHAPES = (
 WORDS = "KeywordDetector"
 #: `secret:NAME` and a variable's name stand for a secret and are none.
 NAME_OF_ONE = r"^(secret:)?[A-Z][A-Z0-9_]+$"
-#: Where secrets are planted on purpose, and of which kinds. What they hold opens nothing.
+#: In tests, a secret that says so itself is planted.
+PLANTED_BY_ITS_WORDS = re.compile(r"canary|planted|simulator|wrong|example|1234567890", re.IGNORECASE)
+#: Where other secrets are planted on purpose, and of which kinds. What they hold opens nothing.
 PLANTED = {
     "docs/configuration.md": {"Secret Keyword"},
-    "tests/scenario/test_telemetry_contract.py": {"Slack Token"},
     "tests/unit/test_facts_targets.py": {"Basic Auth Credentials"},
-    "tests/unit/test_logs.py": {"Slack Token"},
     "tests/unit/test_mcp_definitions.py": {"Basic Auth Credentials"},
-    "tests/unit/test_secrets.py": {"Basic Auth Credentials", "Private Key", "Slack Token"},
+    "tests/unit/test_secrets.py": {"Basic Auth Credentials", "Private Key"},
     "tests/unit/test_tools_http.py": {"Basic Auth Credentials"},
 }
 
@@ -77,6 +77,8 @@ def read(name: str) -> str:
 
 def told(secrets: SecretsCollection) -> Iterator[tuple[str, int, str]]:
     for name, secret in secrets:
+        if name.startswith("tests/") and PLANTED_BY_ITS_WORDS.search(secret.secret_value or ""):
+            continue
         yield name, secret.line_number, secret.type
 
 
