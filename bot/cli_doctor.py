@@ -22,6 +22,7 @@ from bot.config import Settings, load_settings
 from bot.doctor.configured import look_at_configuration
 from bot.doctor.finding import Finding, Level, Look, broken, exit_code, unknown
 from bot.doctor.machine import Machine, look_at_data, look_at_sandbox
+from bot.doctor.manifest import VARIABLE
 from bot.doctor.models import look_at_models
 from bot.doctor.store import look_at_database
 from bot.doctor.workspace import look_at_slack
@@ -87,6 +88,7 @@ def looks_of(
     async def at_data() -> Iterable[Finding]:
         return await asyncio.to_thread(lambda: list(look_at_data(settings, machine)))
 
+    config_token = environment.get(VARIABLE, "")
     here: dict[str, Look] = {
         "configuration": at_configuration,
         "data": at_data,
@@ -95,7 +97,7 @@ def looks_of(
     }
     outside: dict[str, Look] = {
         "models": partial(look_at_models, settings, environment, clock),
-        "slack": partial(look_at_slack, settings, clock, over_http=over_http),
+        "slack": partial(look_at_slack, settings, clock, over_http=over_http, config_token=config_token),
     }
     return here | (_not_asked(outside) if offline else outside)
 

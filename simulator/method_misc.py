@@ -78,6 +78,14 @@ async def bot_info(services: Services, args: Json) -> Json:
     return {"bot": shape | {"deleted": False, "updated": 0}}
 
 
+async def export_manifest(services: Services, args: Json) -> Json:
+    """Return the app's manifest."""
+    here = services.workspace
+    if text(args, "app_id") != here.app.id or not here.manifest:
+        raise SlackError("invalid_app_id")
+    return {"manifest": here.manifest}
+
+
 async def team_info(services: Services, _args: Json) -> Json:
     """Describe the workspace."""
     team = services.workspace.team
@@ -88,6 +96,7 @@ METHODS = {
     "api.test": api_test,
     "auth.test": auth_test,
     "apps.connections.open": open_connection,
+    "apps.manifest.export": export_manifest,
     "users.info": user_info,
     "users.list": list_users,
     "usergroups.list": list_groups,

@@ -28,6 +28,7 @@ class App:
     name: str = "Second Key"
     bot_token: str = "xoxb-simulator"  # noqa: S105  a token of the simulator, worth nothing elsewhere
     app_token: str = "xapp-simulator"  # noqa: S105  as above
+    config_token: str = "xoxe.xoxp-simulator"  # noqa: S105  as above
     signing_secret: str = "simulator-signing-secret"  # noqa: S105  as above
     verification_token: str = "simulator-verification"  # noqa: S105  as above
     scopes: str = (

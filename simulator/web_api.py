@@ -40,7 +40,9 @@ METHODS: Final[Mapping[str, Method]] = {
     **method_streams.METHODS,
     **method_views.METHODS,
 }
+#: Each of the two takes a token of its own and no other.
 _OPEN: Final = "apps.connections.open"
+_EXPORT: Final = "apps.manifest.export"
 
 
 class WebApi:
@@ -90,9 +92,10 @@ class WebApi:
             return
         if not token:
             raise SlackError("not_authed")
-        if token not in {app.bot_token, app.app_token, *self._services.functions.tokens}:
+        if token not in {app.bot_token, app.app_token, app.config_token, *self._services.functions.tokens}:
             raise SlackError("invalid_auth")
-        if (token == app.app_token) is not (name == _OPEN):
+        own = {app.app_token: _OPEN, app.config_token: _EXPORT}.get(token, "")
+        if own != (name if name in {_OPEN, _EXPORT} else ""):
             raise SlackError("not_allowed_token_type")
 
     async def _before(self, fault: Fault, name: str, args: Json) -> web.StreamResponse | None:

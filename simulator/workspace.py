@@ -102,6 +102,8 @@ class Workspace:
         self.commands: tuple[Command, ...] = COMMANDS
         self.shortcuts: tuple[Shortcut, ...] = SHORTCUTS
         self.functions: tuple[Function, ...] = FUNCTIONS
+        #: the app's manifest, for whoever asks with the configuration token
+        self.manifest: Json = {}
         #: the prompts of the app's manifest, and those that it set since, with their title, by direct message
         self.prompts: list[Json] = []
         self.set_prompts: dict[str, tuple[str, list[Json]]] = {}

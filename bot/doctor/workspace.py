@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
@@ -21,16 +20,15 @@ from bot.channels import find_channels
 from bot.config import Settings
 from bot.doctor.configured import policy_of, registered
 from bot.doctor.finding import Finding, broken, mend, unknown, well
+from bot.doctor.manifest import look_at_manifest, ours
 from bot.groups import UserGroups
 from bot.identity import Identity
-from bot.init import manifest_text
 from bot.words import count
 from storage.approvers import Approver, covering
 
 ASK_S = 10.0
 SKEW_MEND_S, SKEW_BROKEN_S = 5.0, 120.0
 """Slack refuses nothing of ours for a wrong clock, but a signature older than 300 s is refused by us."""
-_SCOPES = re.compile(r"^oauth_config:\n  scopes:\n    bot:\n((?:      - \S+\n)+)", re.MULTILINE)
 _REINSTALL = "Paste manifest.yml into the app's settings (App Manifest), and reinstall the app to the workspace."
 _ITS_OWN_TROUBLE = frozenset(
     {"ratelimited", "internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"}
@@ -44,6 +42,7 @@ class _Here:
 
     team: str
     team_name: str
+    bot_id: str
     scopes: frozenset[str] | None
     """None when Slack did not name them."""
     skew_s: float | None
@@ -91,8 +90,13 @@ def _token(name: str, value: str, start: str, where: str) -> Iterator[Finding]:
         yield broken("tokens", text, f"Copy the right one from your app's settings: {where}.")
 
 
-async def look_at_slack(settings: Settings, clock: Clock, *, over_http: bool) -> Iterator[Finding]:
-    """Ask Slack; without usable tokens it is not asked, and that is said."""
+async def look_at_slack(
+    settings: Settings, clock: Clock, *, over_http: bool, config_token: str = ""
+) -> Iterator[Finding]:
+    """Ask Slack; without usable tokens it is not asked, and that is said.
+
+    `config_token` is a configuration token of the app's owner, with which its manifest can be read.
+    """
     found = list(missing_tokens(settings, over_http=over_http))
     if not settings.slack_bot_token.get_secret_value():
         text = "Slack was not asked: without SLACK_BOT_TOKEN nothing can be known of scopes, channels and people."
@@ -116,9 +120,7 @@ async def look_at_slack(settings: Settings, clock: Clock, *, over_http: bool) ->
         found.append(await _socket(client, settings))
     found += await _channels(client, settings)
     found += await _people(client, settings, clock, here)
-    text = "Events, commands, shortcuts and request URLs of the app cannot be read with a bot's token."
-    fix = "Compare App Manifest in the app's settings with manifest.yml of this release after each upgrade."
-    found.append(unknown("manifest", text, fix))
+    found += await look_at_manifest(client, here.bot_id, config_token, command=settings.command)
     return iter(found)
 
 
@@ -131,6 +133,7 @@ async def _who(client: AsyncWebClient, clock: Clock) -> _Here:
     return _Here(
         team=str(answer.get("team_id", "")),
         team_name=str(answer.get("team", "")),
+        bot_id=str(answer.get("bot_id", "")),
         scopes=frozenset(one.strip() for one in scopes.split(",") if one.strip()) if scopes is not None else None,
         skew_s=_ahead(headers.get("date", ""), received),
     )
@@ -160,14 +163,8 @@ def _skew(here: _Here) -> Finding:
     return (broken if abs(here.skew_s) >= SKEW_BROKEN_S else mend)("clock", text, fix)
 
 
-def manifest_scopes(text: str) -> frozenset[str]:
-    """The bot scopes of our own manifest."""
-    found = _SCOPES.search(text)
-    return frozenset(line.strip().removeprefix("- ") for line in found[1].splitlines()) if found else frozenset()
-
-
 def _scopes(here: _Here) -> Iterator[Finding]:
-    wanted = manifest_scopes(manifest_text())
+    wanted = ours().scopes
     if here.scopes is None:
         yield unknown("scopes", "Slack did not name the scopes of the token.")
         return

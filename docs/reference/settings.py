@@ -33,6 +33,7 @@ _ENVIRONMENT = """\
 | `SLACK_BOT_TOKEN` | the bot's token, `xoxb-…` |
 | `SLACK_APP_TOKEN` | the app-level token for Socket Mode, `xapp-…`, with `connections:write` |
 | `SLACK_SIGNING_SECRET` | the signing secret, for `serve --http` instead of the app-level token |
+| `SLACK_CONFIG_TOKEN` | a configuration token of the app's owner, for `doctor` alone: it compares the manifest |
 | `ANTHROPIC_API_KEY`, `ANTHROPIC_BASE_URL` | the key, and another address, of `anthropic:` models |
 | `OPENAI_API_KEY`, `OPENAI_BASE_URL` | the same of `openai:` and `openai-chat:`; a server of your own needs no key |
 | `OTEL_EXPORTER_OTLP_ENDPOINT` | where traces go; nowhere when it is not set |

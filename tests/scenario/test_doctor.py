@@ -109,6 +109,28 @@ async def test_without_tokens_it_says_what_cannot_be_known(sim: Simulator, tmp_p
     assert len(of(found, "tokens", "is not set")) == 2
 
 
+async def test_the_manifest_is_compared_when_a_configuration_token_is_there(sim: Simulator, tmp_path: Path) -> None:
+    here = sim.services.workspace
+    here.manifest = yaml.safe_load(manifest_text())
+    token = here.app.config_token
+
+    async def manifest(token: str, **other: Any) -> list[tuple[str, str]]:
+        found = await look_at_slack(
+            settings(sim, tmp_path, **other), SystemClock(), over_http=False, config_token=token
+        )
+        return [(item.level, item.text) for item in of(found, "manifest")]
+
+    assert [level for level, _ in await manifest(token)] == ["ok"]
+    here.manifest["settings"]["event_subscriptions"]["bot_events"].remove("app_mention")
+    here.manifest["features"]["shortcuts"].append({"callback_id": "left_over"})
+    ((lacks, first), (has, second)) = await manifest(token)
+    assert (lacks, "the event app_mention" in first) == ("broken", True)
+    assert (has, "the shortcut left_over" in second) == ("mend", True)
+    assert "the command /robot" in (await manifest(token, command="/robot"))[0][1]
+    assert [level for level, _ in await manifest("xoxe.xoxp-wrong")] == ["unknown"]
+    assert [level for level, _ in await manifest("xoxb-simulator")] == ["unknown"]
+
+
 async def test_trouble_of_slacks_own_is_not_laid_at_the_tokens_door(sim: Simulator, tmp_path: Path) -> None:
     async with Driver(sim.url) as driver:
         await driver.fault("auth.test", "rate_limit", retry_after=1)

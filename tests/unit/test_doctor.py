@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
 
 from agent.clock import SystemClock
@@ -23,9 +24,9 @@ from bot.config import Settings
 from bot.doctor.configured import look_at_configuration
 from bot.doctor.finding import Finding, broken, exit_code, mend, unknown, well
 from bot.doctor.machine import Machine, file_system, look_at_data, look_at_sandbox
+from bot.doctor.manifest import ours, theirs
 from bot.doctor.models import look_at_models
 from bot.doctor.store import look_at_database
-from bot.doctor.workspace import manifest_scopes
 from bot.init import manifest_text
 from storage.schema import migrate
 
@@ -385,11 +386,16 @@ async def test_a_service_that_does_not_answer_is_not_called_broken(tmp_path: Pat
 # -- the command -----------------------------------------------------------------------------------------------------
 
 
-def test_the_scopes_of_the_manifest_are_read_as_yaml_reads_them() -> None:
-    import yaml  # noqa: PLC0415  # needed here alone
+def test_our_manifest_is_read_as_yaml_reads_it() -> None:
+    assert ours() == theirs(yaml.safe_load(manifest_text()))
+    assert all(ours().parts.values())
 
-    scopes = yaml.safe_load(manifest_text())["oauth_config"]["scopes"]["bot"]
-    assert manifest_scopes(manifest_text()) == frozenset(scopes)
+
+@pytest.mark.parametrize(
+    "given", [None, [], "x", {"features": {"slash_commands": [1, {"command": {}}]}, "settings": 3}]
+)
+def test_a_manifest_of_any_other_shape_is_one_with_nothing_in_it(given: object) -> None:
+    assert not any(theirs(given).parts.values())
 
 
 @pytest.mark.parametrize("text", ["port = 70000", "aprovers = []", "approvers = ["])

@@ -35,6 +35,7 @@ METHOD_SCOPES: dict[str, frozenset[str]] = {
     "agents.sessions.setStatus": frozenset({"assistant:write"}),
     "api.test": frozenset(),
     "apps.connections.open": frozenset(),
+    "apps.manifest.export": frozenset(),
     "assistant.threads.setStatus": frozenset({"assistant:write", "chat:write"}),
     "assistant.threads.setSuggestedPrompts": frozenset({"assistant:write"}),
     "assistant.threads.setTitle": frozenset({"assistant:write"}),
