@@ -29,13 +29,14 @@ def commands() -> tuple[str, ...]:
 
 
 def _names(parser: argparse.ArgumentParser, before: str) -> Iterator[str]:
-    for name, sub, _ in _subcommands(parser):
+    for name, sub, _ in subcommands(parser):
         words = f"{before} {name}".strip()
         yield words
         yield from _names(sub, words)
 
 
-def _subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
+def subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser, str]]:
+    """Name, parser and help of each command right below a parser."""
     for action in parser._actions:  # noqa: SLF001  # argparse has no public way to look at a parser
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  # as above
             helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001  # as above
@@ -44,7 +45,7 @@ def _subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argpars
 
 
 def _told(parser: argparse.ArgumentParser, before: str) -> Iterator[str]:
-    for name, sub, said in _subcommands(parser):
+    for name, sub, said in subcommands(parser):
         words = f"{before} {name}".strip()
         yield f"{'##' if not before else '###'} `secondkey {words}`\n"
         if said:

@@ -247,3 +247,5 @@ async def test_readiness_names_the_sandbox_and_its_lack_is_a_warning(
         body = await answer.json()
     assert (answer.status, body["parts"]["sandbox"]) == (200, "ok")
     assert "no code runs: bwrap: not found" in body["warnings"]["sandbox"]
+    house.app.sandbox = None
+    assert house.app.problems()["sandbox"] == "not tried yet"

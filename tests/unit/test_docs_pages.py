@@ -142,13 +142,25 @@ def named_commands() -> Iterator[tuple[str, str]]:
         yield from ((path.name, words) for words in (*spans, *lines) if path.name != "cli.md")
 
 
+def options(words: list[str]) -> set[str]:
+    """The options of the command that these words begin with."""
+    parser = command_line()
+    for word in words:
+        inner = {name: sub for name, sub, _ in commands.subcommands(parser)}
+        parser = inner.get(word, parser)
+    return {option for action in parser._actions for option in action.option_strings}
+
+
 def test_every_command_line_that_a_page_names_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
     found = list(named_commands())
     assert len(found) > 40
     wrong: list[str] = []
     for page, words in found:
+        typed = shlex.split(words)
+        unknown = {word.partition("=")[0] for word in typed if word.startswith("--")} - options(typed)
+        wrong += [f"{page}: secondkey {words}: there is no {word}" for word in unknown]
         try:
-            command_line().parse_args(shlex.split(words))
+            command_line().parse_args(typed)
         except SystemExit as end:
             said = capsys.readouterr().err
             # What is only named may leave out what it is about.

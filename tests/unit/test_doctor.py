@@ -114,6 +114,7 @@ async def test_a_look_that_fails_keeps_no_other_from_looking_and_tells_no_text_o
 )
 def test_the_file_system_is_that_of_the_longest_mount_point(path: str, kind: str) -> None:
     assert file_system(Path(path), MOUNTS) == kind
+    assert file_system(Path(path), "\n".join(reversed(MOUNTS.splitlines()))) == kind
 
 
 @pytest.mark.parametrize(
@@ -323,10 +324,16 @@ async def service() -> AsyncIterator[tuple[str, dict[str, Any]]]:
 
     async def models(request: web.Request) -> web.Response:
         state["seen"].append(request.headers.get("Authorization"))
-        return web.Response(text=json.dumps(state["body"]), status=state["status"])
+        there = {"Location": "/elsewhere"} if state["status"] == 302 else {}
+        return web.Response(text=json.dumps(state["body"]), status=state["status"], headers=there)
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        state["seen"].append(request.headers.get("Authorization"))
+        return web.json_response({"data": []})
 
     app = web.Application()
     app.router.add_get("/models", models)
+    app.router.add_get("/elsewhere", elsewhere)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
