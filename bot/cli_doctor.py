@@ -19,6 +19,7 @@ from agent.sandbox.select import choose
 from agent.secrets import redact
 from bot.checks import known_secrets
 from bot.config import Settings, load_settings
+from bot.doctor.collector import look_at_collector
 from bot.doctor.configured import look_at_configuration
 from bot.doctor.finding import Finding, Level, Look, broken, exit_code, unknown
 from bot.doctor.machine import Machine, look_at_data, look_at_sandbox
@@ -96,6 +97,7 @@ def looks_of(
         "sandbox": partial(look_at_sandbox, machine),
     }
     outside: dict[str, Look] = {
+        "traces": partial(look_at_collector, settings, environment),
         "models": partial(look_at_models, settings, environment, clock),
         "slack": partial(look_at_slack, settings, clock, over_http=over_http, config_token=config_token),
     }

@@ -38,6 +38,7 @@ def look_at_configuration(settings: Settings, environment: Mapping[str, str]) ->
     yield from _guarded("project", lambda: _project(settings))
     yield from _guarded("runbooks", lambda: _runbooks(settings))
     yield from _guarded("tools", lambda: _tools(settings))
+    yield from _guarded("packages", lambda: _packages(settings))
     yield from _guarded("egress", lambda: _egress(settings))
     yield from _guarded("secrets", lambda: _secrets(settings, environment))
     yield from _guarded("databases", lambda: _databases(settings, environment))
@@ -116,6 +117,14 @@ def _tools(settings: Settings) -> Iterator[Finding]:
     Registry((*default_tools(packages=packages), *own), timeouts=timeouts)
     names = f": {', '.join(tool.name for tool in own)}" if own else ""
     yield well("tools", f"{count(len(own), 'tool')} of one's own{names}.")
+
+
+def _packages(settings: Settings) -> Iterator[Finding]:
+    if settings.python_packages is None:
+        yield well("packages", "run_python has Python's standard library and no packages.")
+        return
+    load_packages(settings.python_packages)
+    yield well("packages", f"run_python may import what lies in {settings.python_packages}.")
 
 
 def _egress(settings: Settings) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +45,8 @@ def typed(path: Path) -> Typed:
     return Typed(path, tuple((found["note"] or "", found["text"]) for found in FENCE.finditer(text)))
 
 
+#: Commands that a page may need besides bash and git.
+NEEDED = ("promtool",)
 PAGES = [page for path in sorted((ROOT / "docs").glob("*.md")) if (page := typed(path)).blocks]
 
 
@@ -75,11 +78,16 @@ def test_what_is_not_run_says_why() -> None:
     assert len(PAGES) >= 4
 
 
-@pytest.mark.needs("git")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.page.name)
+def with_what_it_needs(page: Typed) -> Any:
+    marks = [pytest.mark.needs(command) for command in ("git", *NEEDED) if command == "git" or command in page.commands]
+    return pytest.param(page, marks=marks, id=page.page.name)
+
+
+@pytest.mark.parametrize("page", [with_what_it_needs(page) for page in PAGES])
 async def test_what_a_page_has_you_type_works(page: Typed, sim: Simulator, tmp_path: Path) -> None:
     folder = tmp_path / "here"
     folder.mkdir()
+    (folder / "deploy").symlink_to(ROOT / "deploy")
     bash = shutil.which("bash")
     assert bash
     variables = environment(sim, folder)

@@ -21,6 +21,7 @@ from bot import __main__ as command_line
 from bot.checks import prepare_folders
 from bot.cli_doctor import examine, report
 from bot.config import Settings
+from bot.doctor.collector import look_at_collector
 from bot.doctor.configured import look_at_configuration
 from bot.doctor.finding import Finding, broken, exit_code, mend, unknown, well
 from bot.doctor.machine import Machine, file_system, look_at_data, look_at_sandbox
@@ -184,6 +185,7 @@ async def test_the_sandbox_is_named_and_what_its_lack_costs(name: str, level: st
         ({"egress": {"ftp://x": {}}}, "egress", "ftp://x"),
         ({"secrets": {"API_TOKEN": {"from": "env:GONE"}}}, "secrets", "is not set"),
         ({"databases": {"shop": Path("nowhere.db")}}, "databases", "'shop'"),
+        ({"python_packages": Path("nowhere")}, "packages", "nowhere"),
         ({"mcp": {"wiki": {}}}, "mcp", "either `command` or `url`"),
     ],
 )
@@ -199,7 +201,7 @@ def test_what_serve_would_refuse_is_a_finding_with_its_fix(
 def test_everything_is_looked_at_although_the_first_part_is_broken(tmp_path: Path) -> None:
     found = list(look_at_configuration(settings(tmp_path, policy=Path("nowhere.toml")), {}))
     assert {item.part for item in found} == {
-        "policy", "project", "runbooks", "tools", "egress", "secrets", "databases", "mcp",
+        "policy", "project", "runbooks", "tools", "packages", "egress", "secrets", "databases", "mcp",
     }  # fmt: skip
 
 
@@ -388,6 +390,34 @@ async def test_a_service_that_does_not_answer_is_not_called_broken(tmp_path: Pat
     environment = {"OPENAI_API_KEY": "sk-planted", "OPENAI_BASE_URL": "http://127.0.0.1:9"}
     here = settings(tmp_path, models="openai:gpt-6-luna", prices={"gpt-6-luna": (1, 2)})
     assert of(await look_at_models(here, environment, SystemClock()), "models").level == "unknown"
+
+
+# -- the traces ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "level", "said"),
+    [
+        ("", "ok", "sent nowhere"),
+        ("http://127.0.0.1:9", "mend", "Nobody listens"),
+        ("collector", "mend", "is no address"),
+        ("http://[::", "mend", "is no address"),
+        ("http://127.0.0.1:999999", "mend", "is no address"),
+    ],
+)
+async def test_a_collector_that_does_not_listen_is_named(tmp_path: Path, endpoint: str, level: str, said: str) -> None:
+    found = of(await look_at_collector(settings(tmp_path), {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}), "traces")
+    assert (found.level, said in found.text) == (level, True)
+
+
+async def test_a_collector_that_listens_and_a_file_for_traces_are_well(
+    tmp_path: Path, service: tuple[str, dict[str, Any]]
+) -> None:
+    found = of(await look_at_collector(settings(tmp_path), {"OTEL_EXPORTER_OTLP_ENDPOINT": service[0]}), "traces")
+    assert (found.level, "Somebody listens" in found.text) == ("ok", True)
+    for name, level in (("traces.jsonl", "ok"), ("nowhere/traces.jsonl", "mend")):
+        here = settings(tmp_path, trace_file=tmp_path / name)
+        assert of(await look_at_collector(here, {}), "traces").level == level
 
 
 # -- the command -----------------------------------------------------------------------------------------------------
