@@ -87,7 +87,7 @@ def _init(arguments: argparse.Namespace) -> int:
 
     for path in write_files(arguments.folder, force=arguments.force):
         print(f"wrote {path}")
-    print("Next: create a Slack app from manifest.yml, set the tokens in the environment; `secondkey doctor` says what is missing.")
+    print("Next: create a Slack app from manifest.yml, and set its tokens; `secondkey doctor` says what is missing.")
     return EXIT_OK
 
 
