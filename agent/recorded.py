@@ -18,9 +18,22 @@ from agent.secrets import redacted
 from agent.state import RunState, fold
 
 VERSION = 1
-LEFT_OUT = frozenset({"approval_delivered", "approval_reminded", "vote_cast", "takeover_claimed", "takeover_released",
-                      "takeover_reminded", "takeover_asked", "takeover_answered", "changes_undone"})  # fmt: skip
-"""Events that concern the messages about a run, not the run."""
+LEFT_OUT = frozenset(
+    {
+        "approval_delivered",
+        "approval_reminded",
+        "changes_undone",
+        "co_requester_added",
+        "denial_explained",
+        "takeover_answered",
+        "takeover_asked",
+        "takeover_claimed",
+        "takeover_released",
+        "takeover_reminded",
+        "vote_cast",
+    }
+)
+"""Events that concern people and the messages to them, not the course of the run."""
 _SHORTEST_NAME = 4
 _LOST = "Only a run that ended by itself, without a crash or an empty purse, can be had again."
 
@@ -166,12 +179,12 @@ def _words(events: Sequence[ev.Event], body: Callable[[str], str]) -> list[dict[
 
 
 def _stop(events: Sequence[ev.Event]) -> dict[str, Any] | None:
-    calls = actions = 0
+    """A stop, and how many events of the run stood before it."""
+    before = 0
     for event in events:
-        calls += isinstance(event, ev.ModelCallStarted)
-        actions += isinstance(event, ev.ActionStarted)
         if isinstance(event, ev.StopRequested):
-            return {"calls": calls, "actions": actions, "reason": event.reason}
+            return {"after_events": before, "reason": event.reason}
+        before += event.type not in LEFT_OUT
     return None
 
 
