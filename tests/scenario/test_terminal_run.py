@@ -136,6 +136,7 @@ def test_where_the_policy_names_no_terminal_nobody_says_yes_to_themselves(termin
     assert terminal.rows("SELECT kind FROM audit") == [("own_request",)]
     assert terminal.run([plan(), sql("DELETE FROM drinks"), end(), say("No.")], Typist("d", "Done.")) == 130
     assert terminal.rows("SELECT state FROM takeovers") == [("aborted",)]
+    assert terminal.rows("SELECT count(*) FROM events WHERE type = 'takeover_claimed'") == [(0,)]
 
 
 def test_one_yes_is_not_two(terminal: Terminal) -> None:
