@@ -167,6 +167,7 @@ class Machine(RuleBasedStateMachine):
         self.started: set[str] = set()
         self.effects: list[tuple[str, str]] = []
         self.paused = self.dies = self.jumps = False
+        self.wrong: Exception | None = None
         self.starting = ""
         self.numbers = 0
         self.open()
@@ -264,7 +265,10 @@ class Machine(RuleBasedStateMachine):
 
     def ran(self, run: str, arguments: TouchArguments) -> None:
         """The tool has its effect, here and now."""
-        self.judge(run, arguments)
+        try:
+            self.judge(run, arguments)
+        except Exception as wrong:  # noqa: BLE001  # else the executor would take it for a failure of the tool
+            self.wrong = wrong
         if self.dies:
             self.dies = False
             raise Died
@@ -362,7 +366,10 @@ class Machine(RuleBasedStateMachine):
         except Died:
             self.restart()
             return
-        self.dies = False
+        finally:
+            self.dies = False
+            if self.wrong is not None:
+                raise self.wrong
         if ended is not None:
             self.tried(record(self.kit, box, ended))
         self.think(box)
