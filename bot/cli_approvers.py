@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -21,11 +20,10 @@ from agent.errors import ConfigurationError
 from bot.config import Settings
 from bot.words import count
 from storage import approvers
-from storage.approvers import Approver, standing
+from storage.approvers import Approver, is_person, standing
 from storage.database import Database, Tx, read_only
 
 T = TypeVar("T")
-_PERSON = re.compile(r"[UW][A-Z0-9]{1,20}|slack:\w+:\w+|local:\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ def remove(settings: Settings, who: str) -> int:
 
 def check_person(person: str) -> None:
     """Raise ConfigurationError unless it is a Slack user id or a principal's key."""
-    if not _PERSON.fullmatch(person):
+    if not is_person(person):
         raise ConfigurationError(f"{person!r} is no person.", fix="Write a Slack user id such as U0123, or local:1000.")
 
 

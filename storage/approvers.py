@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from storage.audit import refused
 from storage.database import Tx
 
+_PERSON = re.compile(r"[UW][A-Z0-9]{1,20}|slack:\w+:\w+|local:\w+", re.ASCII)
 _COLUMNS = "id, principal, tool, channel, tier, valid_until, note, added_by, added_at"
 
 
@@ -56,7 +58,12 @@ def covering(
 ) -> tuple[str, ...]:  # fmt: skip
     """Principal keys of those whom the registry names for this, each once."""
     found = (item.principal for item in entries if item.covers(tool=tool, channel=channel, tier=tier, now=now))
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(one for one in found if is_person(one)))
+
+
+def is_person(text: str) -> bool:
+    """Whether an entry names one: a Slack user id or a principal's key. A hole in the registry names nobody."""
+    return _PERSON.fullmatch(text) is not None
 
 
 def add(tx: Tx, principal: str, *, tool: str, channel: str, tier: str, valid_until: float, note: str, by: str) -> int:

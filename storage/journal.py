@@ -32,6 +32,8 @@ _BODY_FIELDS: dict[type[Event], tuple[str, ...]] = {
     kind: tuple(name for name in kind.model_fields if name.endswith("_blob")) for kind in get_args(Event)
 }
 _HEX_HASH = 64
+SLEW_S = 60.0
+"""By how much a clock may have been put back since a yes; by more, nobody can tell whether the yes still counts."""
 _ONLY_PEOPLE = "Only people say yes, and not through the agent."
 _EVENTS = "SELECT seq, at, payload FROM events WHERE run = ? AND seq > ? ORDER BY seq"
 
@@ -226,8 +228,8 @@ def _check_start(work: Working, condition: Intention, events: Sequence[Event]) -
 def _consume(work: Working, item: ActionRow, approval: str) -> None:
     used = work.tx.conn.execute(
         "UPDATE approvals SET consumed_at = ? WHERE id = ? AND run = ? AND action = ? AND digest = ? AND epoch = ? "
-        "AND state = 'approved' AND consumed_at IS NULL AND start_before > ?",
-        (work.tx.now, approval, work.id, item.id, item.digest, work.live.epoch, work.tx.now),
+        "AND state = 'approved' AND consumed_at IS NULL AND start_before > ? AND decided_at <= ?",
+        (work.tx.now, approval, work.id, item.id, item.digest, work.live.epoch, work.tx.now, work.tx.now + SLEW_S),
     )
     if used.rowcount != 1:
         raise ApprovalNotValid
