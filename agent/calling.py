@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from agent import events as ev
 from agent.domain import Json
@@ -38,11 +38,13 @@ class Caller:
 
     def __init__(self, equipment: Equipment, model: ChatModel, limits: Limits) -> None:
         self._kit, self._model, self._limits = equipment, model, limits
-        self._not_before: dict[str, float] = {}
+        self._not_before: dict[tuple[str, str], float] = {}
+        """When a model is tried again, by run and model; another one need not wait for it."""
 
     def forget(self, run: str) -> None:
         """Drop what was kept for a run that has ended."""
-        self._not_before.pop(run, None)
+        for key in [key for key in self._not_before if key[0] == run]:
+            del self._not_before[key]
 
     async def complete(
         self, box: Box, call: ev.ModelCallStarted, request: ModelRequest, read: Reader
@@ -51,7 +53,8 @@ class Caller:
 
         None when there is no reply: then what failed is written already.
         """
-        wait_s = self._not_before.get(box.state.run, 0.0) - self._kit.clock.monotonic()
+        request = replace(request, timeout_s=min(request.timeout_s, self._limits.call_s))
+        wait_s = self._not_before.get((box.state.run, request.model), 0.0) - self._kit.clock.monotonic()
         if wait_s > 0:
             await self._kit.sleep(wait_s)
         prompt: dict[str, str] = {}
@@ -76,7 +79,7 @@ class Caller:
         except (ModelError, CircuitOpen) as error:
             if not isinstance(error, ModelReplyInvalid):
                 cost = cost if isinstance(error, ModelUnavailable) and error.may_be_charged else 0
-            await box.commit([self._failure(box.state.run, call, error, cost, self._since(began))], Fact())
+            await box.commit([self._failure(box.state, call, error, cost, self._since(began))], Fact())
             return None
         except Exception:  # whatever it is: a call that stays open would leave its run waiting for ever
             await box.commit([_failed(call, "INTERNAL", "", cost, self._since(began))], Fact())
@@ -166,17 +169,29 @@ class Caller:
         )
 
     def _failure(
-        self, run: str, call: ev.ModelCallStarted, error: ModelError | CircuitOpen, cost: int, duration_ms: int
+        self, state: RunState, call: ev.ModelCallStarted, error: ModelError | CircuitOpen, cost: int, duration_ms: int
     ) -> ev.ModelCallFailed:
-        delay = retry_delay(call.attempt, error)
+        delay = retry_delay(_failures(state, call), error)
         again = delay is not None or isinstance(error, ModelReplyInvalid)
         if delay is not None:
-            self._not_before[run] = self._kit.clock.monotonic() + delay
+            self._not_before[state.run, call.model] = self._kit.clock.monotonic() + delay
         detail = self._kit.redact(str(error))[:SUMMARY_CHARACTERS]
         return _failed(call, error.code, detail, cost, duration_ms, retryable=again)
 
     def _since(self, began: float) -> int:
         return int((self._kit.clock.monotonic() - began) * 1000)
+
+
+def _failures(state: RunState, call: ev.ModelCallStarted) -> int:
+    """How often this model failed in a row at this very turn, before this call."""
+    found = 0
+    for item in reversed(state.calls.values()):
+        if (item.purpose, item.step, item.turn, item.model) != (call.purpose, call.step, call.turn, call.model):
+            continue
+        if item.phase == "finished":
+            break
+        found += item.phase == "failed"
+    return found
 
 
 def _usd(micro_usd: int) -> str:

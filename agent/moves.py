@@ -34,6 +34,8 @@ class Limits:
     active_s: float = ACTIVE_TIME_S
     tokens: int = 0
     """Read and written together, over all calls; 0: no limit."""
+    call_s: float = 60.0
+    """Real seconds that one call of a model may take."""
     chain: tuple[str, ...] = ()
     """Models in the order of trying; empty when there is none."""
     replans: int = MAX_REPLANS

@@ -551,7 +551,12 @@ class _Builder:
         if isinstance(model, WireModel) and chain:
             app.closing.append(model.aclose)
             app.tasks.append(asyncio.create_task(_warm_up(model), name="models"))
-        limits = Limits(chain=chain, micro_usd=int(settings.budget_usd * 1_000_000), tokens=settings.tokens_a_run)
+        limits = Limits(
+            chain=chain,
+            micro_usd=int(settings.budget_usd * 1_000_000),
+            tokens=settings.tokens_a_run,
+            call_s=settings.model_timeout,
+        )
         app.runtime = Runtime(equipment, model, limits, rush=app.rush)
         wake = app.runtime.wake
         app.db.subscribe("run", lambda run: wake(run) if self._is_ours(app.db, run) else None)

@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     """Tokens that one run may use, read and written together, also where they cost nothing; 0 for no limit."""
     task_characters: int = Field(default=8_000, ge=100, le=100_000)
     """Longest task that is taken."""
+    model_timeout: float = Field(default=60, ge=1, le=300)
+    """Seconds that one call of a model may take."""
     runs_an_hour: int = Field(default=10, ge=1)
     """Runs a person may start in an hour."""
     runs_an_hour_global: int = Field(default=100, ge=1)
