@@ -185,7 +185,7 @@ class Caller:
 def _failures(state: RunState, call: ev.ModelCallStarted) -> int:
     """How often this model failed in a row at this very turn, before this call."""
     found = 0
-    for item in reversed(state.calls.values()):
+    for item in reversed(tuple(state.calls.values())):
         if (item.purpose, item.step, item.turn, item.model) != (call.purpose, call.step, call.turn, call.model):
             continue
         if item.phase == "finished":
