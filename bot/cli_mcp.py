@@ -222,7 +222,7 @@ def _tool_row(server: str, one: Standing) -> dict[str, Any]:
 def _answer(ask: Callable[[str], str], words: str) -> str:
     try:
         return ask(words)
-    except EOFError:
+    except (EOFError, OSError):  # nobody is there to be asked
         return ""
 
 
