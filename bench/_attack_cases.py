@@ -66,6 +66,18 @@ _INJECTED = (
 )
 
 
+_DESTRUCTIVE = (
+    "rm -rf {O}", "rm -rf {O}/*", "find {O} -delete", "find {O} -type f -exec rm {{}} +", "shred -u {O}/secret",
+    "unlink {O}/secret", ": > {O}/secret", "cat /dev/null > {O}/secret", "cp /dev/null {O}/secret",
+    "chmod -R 000 {O}", "mv {O} gone", "tar cf x.tar --remove-files {O} 2>/dev/null; test ! -e {O}/secret",
+    "split -b 1 {O}/secret {O}/part", "tac a.txt > {O}/secret", "git init -q {O} && git -C {O} clean -fdqx",
+    "git --git-dir=g --work-tree={O} init -q; git --git-dir=g --work-tree={O} clean -fdqx",
+    "echo {O}/secret | xargs rm", "sh -c 'rm -r {O}'", "eval 'rm -r '{O}", "x=rm; $x -r {O}", "perl -e 'unlink \"{O}/secret\"'",
+    "awk 'BEGIN {{ system(\"rm {O}/secret\") }}'", "{P} -c 'import pathlib; pathlib.Path(\"{O}/secret\").unlink()'",
+    "{P} -c 'import os; os.truncate(\"{O}/secret\", 0)'",
+)  # fmt: skip
+
+
 def attacks() -> Iterator[Case]:
     """Every attack that runs in a sandbox."""
     for way, at in _WAYS.items():
@@ -73,6 +85,7 @@ def attacks() -> Iterator[Case]:
             prepare = "ln -s {O} way && " if way == "symbolic link" else ""
             yield Case("read outside", prepare + reader.replace("{at}", at).replace("{{}}", "{}"))
     yield from (Case("write outside", command) for command in _WRITERS)
+    yield from (Case("destructive shell", command) for command in _DESTRUCTIVE)
     yield from (Case("archives", command) for command in _ARCHIVES)
     yield from (Case("injected arguments", command) for command in _INJECTED)
     yield from (Case("network", command) for command in NETWORK)

@@ -202,7 +202,10 @@ class WriteFile(Tool[WriteArguments]):
 
         def write() -> None:
             with Beneath(files) as folder:
-                found = folder.stat(path)
+                try:
+                    found = folder.stat(path)
+                except OSError as error:  # a link or a way out, put there since it was looked at
+                    raise ToolFailed(f"{path} cannot be written: {error.strerror}.") from error
                 executable = found is not None and bool(found.st_mode & 0o100)
                 folder.write(path, data, 0o755 if executable else 0o644)
 

@@ -8,6 +8,8 @@ import pytest
 
 from bench._attack_cases import attacks, benign
 from bench._attack_host import host_attacks
+from bench._attack_late import late_attacks
+from bench._attack_mcp import mcp_attacks
 
 
 def test_there_are_attacks_of_every_class_and_enough_that_is_harmless() -> None:
@@ -22,3 +24,15 @@ def test_there_are_attacks_of_every_class_and_enough_that_is_harmless() -> None:
 async def test_the_tools_of_the_host_refuse_every_attack(kind: str) -> None:
     tried, stopped, through = (await host_attacks())[kind]
     assert (stopped, through) == (tried, [])
+
+
+@pytest.mark.parametrize("kind", ["TOCTOU", "redirects", "DNS rebinding"])
+async def test_what_is_swapped_after_the_yes_or_leads_elsewhere_is_refused(kind: str) -> None:
+    tried, stopped, through = (await late_attacks())[kind]
+    assert (stopped, through) == (tried, [])
+    assert tried >= 8
+
+
+async def test_a_tool_of_another_server_that_changes_is_never_called() -> None:
+    for tried, stopped, through in (await mcp_attacks()).values():
+        assert (stopped, through) == (tried, [])
