@@ -27,6 +27,12 @@ def touches(*names: str) -> ScriptedModel:
     return ScriptedModel([script.plan(), *turns, script.end(), script.say("Touched.")])
 
 
+def again_and_again(name: str, times: int) -> ScriptedModel:
+    """A run that touches the same thing once a step: within one step the third time would be going in circles."""
+    steps = [reply for _ in range(times) for reply in (script.use(("touch_medium", {"name": name})), script.end())]
+    return ScriptedModel([script.plan(*["Touch it."] * times), *steps, script.say("Touched.")])
+
+
 def choice(value: str) -> Json:
     return {"selected_option": {"text": {"type": "plain_text", "text": value}, "value": value}}
 
@@ -59,7 +65,7 @@ async def test_what_was_allowed_runs_again_without_asking_and_the_record_says_by
     open_house: Opened,
 ) -> None:
     tool = Touch("touch_medium")
-    house = await open_house(model=touches("x", "x", "x"), tools=[tool])
+    house = await open_house(model=again_and_again("x", 3), tools=[tool])
     ts = await house.ask("touch it three times")
     card = await house.card("Touch x")
     await allow(house, OMAR, card, uses=3)
@@ -119,7 +125,7 @@ async def test_what_is_not_exactly_allowed_asks_as_before(open_house: Opened) ->
 
 async def test_a_used_up_grant_asks_again(open_house: Opened) -> None:
     tool = Touch("touch_medium")
-    house = await open_house(model=touches("x", "x", "x"), tools=[tool])
+    house = await open_house(model=again_and_again("x", 3), tools=[tool])
     await house.ask("touch it three times")
     card = await house.card("Touch x")
     await allow(house, OMAR, card, uses=1)
