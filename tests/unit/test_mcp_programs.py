@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -379,3 +380,39 @@ async def test_several_calls_at_once_share_one_program(home: Home) -> None:
     tool = await home.tool("good")
     answers = await asyncio.gather(*(home.run(tool, text=str(number)) for number in range(20)))
     assert answers == [str(number) for number in range(20)]
+
+
+HOLDER = """
+import asyncio, json, sys
+from pathlib import Path
+from agent.broker import Broker
+from agent.clock import SystemClock
+from agent.mcp.settings import read_servers
+from agent.sandbox.bubblewrap import Bubblewrap
+from agent.sandbox.landlock import Landlock
+from bot.mcp_servers import McpServers
+
+async def main():
+    kind, data, declared = sys.argv[1:]
+    servers = McpServers(read_servers(json.loads(declared)), data=Path(data), broker=Broker(), clock=SystemClock())
+    servers.sandbox = Bubblewrap() if kind == "bubblewrap" else Landlock()
+    await servers.server("prog").offer()
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_no_program_outlives_an_app_that_was_killed(anywhere: Home) -> None:
+    declared = anywhere.servers("good").settings("prog").model_dump_json(exclude_defaults=True)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HOLDER, anywhere.sandbox.name, str(anywhere.root / "data"), f'{{"prog": {declared}}}',
+        stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2],
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+    assert running(str(anywhere.root / "program"))
+    process.kill()
+    await process.wait()
+    assert await gone(str(anywhere.root / "program"))
