@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs audit lock
+.PHONY: help demo test test-phoenix check bench docs audit lock
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -50,6 +50,9 @@ else # most of them wait for something, so the parts run at once; each is told w
 	    n=$$((n + 1)); $(BIN)/python -m pytest $$part >"$$at/$$n" 2>&1 & pids[$$n]=$$!; done; \
 	  for i in $$(seq $$n); do wait $${pids[$$i]} || failed=1; cat "$$at/$$i"; done; rm -rf "$$at"; exit $$failed
 endif
+
+test-phoenix: .venv/.dev ## see a run in Phoenix, a backend for traces (600 MB, installed apart the first time)
+	@$(BIN)/python -m pytest tests/phoenix/phoenix_shows_a_run.py $(ARGS)
 
 check: .venv/.dev ## lint, format, types, import contracts, secrets, manifest and repository tests
 	@$(BIN)/ruff check .

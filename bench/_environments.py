@@ -31,19 +31,19 @@ def wanted(name: str, requirements: str, python: str, root: Path) -> Path:
     return root / f"{name}-{digest[:12]}"
 
 
-def interpreter(name: str) -> Path:
+def interpreter(name: str, folder: Path = FOLDER) -> Path:
     """The Python of a peer's environment, built when it is not there yet; raises NotBuilt."""
-    requirements = FOLDER / f"{name}.txt"
+    requirements = folder / f"{name}.txt"
     root = cache(os.environ)
-    folder = wanted(name, requirements.read_text(encoding="utf-8"), sys.version, root)
-    if not (folder / _DONE).exists():
+    made = wanted(name, requirements.read_text(encoding="utf-8"), sys.version, root)
+    if not (made / _DONE).exists():
         for old in (*root.glob(f"{name}-*"),):  # half-made, or of other pins
             shutil.rmtree(old, ignore_errors=True)
         root.mkdir(parents=True, exist_ok=True)
         print(f"making the environment of {name} (once) …", file=sys.stderr, flush=True)
-        _build(folder, requirements)
-        (folder / _DONE).touch()
-    return folder / "bin" / "python"
+        _build(made, requirements)
+        (made / _DONE).touch()
+    return made / "bin" / "python"
 
 
 def _build(folder: Path, requirements: Path) -> None:
