@@ -74,7 +74,8 @@ class Caller:
             settled = self._settled(call, reply, began, blobs)
             events = await read(box.state, call, reply, blobs)
         except asyncio.CancelledError:
-            await box.commit([_failed(call, "CANCELLED", "", cost, self._since(began))], Fact())
+            # A run that was stopped asks nobody again; one whose process ended goes on in the next with the same model.
+            await box.commit([_failed(call, "CANCELLED", "", cost, self._since(began), retryable=True)], Fact())
             raise
         except (ModelError, CircuitOpen) as error:
             if not isinstance(error, ModelReplyInvalid):

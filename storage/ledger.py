@@ -83,10 +83,10 @@ def refusal(
     day = day_of(now)
     again = float((day + 1) * DAY_S)
     if budgets.person_day and booked(conn, day, "person", person).taken + micro_usd > budgets.person_day:
-        text = f"Your budget for a day (${budgets.person_day / 1_000_000:.2f}) is used up"
+        text = f"Your budget for a day ({_usd(budgets.person_day)}) is used up"
         return BudgetExceeded(f"{text}; {_anew(again)}.", scope="person_day", retry_at=again)
     if budgets.everybody_day and booked(conn, day, "everybody").taken + micro_usd > budgets.everybody_day:
-        text = f"Everybody's budget for a day (${budgets.everybody_day / 1_000_000:.2f}) is used up"
+        text = f"Everybody's budget for a day ({_usd(budgets.everybody_day)}) is used up"
         return BudgetExceeded(f"{text}; {_anew(again)}.", scope="everybody_day", retry_at=again)
     return None
 
@@ -94,6 +94,11 @@ def refusal(
 def forget(conn: sqlite3.Connection, before: float) -> int:
     """Drop the days that were over at a business time; returns how many rows."""
     return conn.execute("DELETE FROM ledger WHERE day < ?", (day_of(before),)).rowcount
+
+
+def _usd(micro_usd: int) -> str:
+    dollars = micro_usd / 1_000_000
+    return f"${dollars:.2f}" if dollars >= 0.01 else f"${dollars:.4f}"  # noqa: PLR2004  one cent
 
 
 def _anew(at: float) -> str:

@@ -72,8 +72,8 @@ class Live:
         return chunks
 
 
-def live_of(view: RunView, approvals_channel: str = "") -> Live | None:
-    """The stream of a run; None for one whose requester Slack does not know."""
+def live_of(view: RunView, approvals_channel: str = "", place: int = 0) -> Live | None:
+    """The stream of a run, which may wait at a `place` in the queue; None where Slack does not know who asked."""
     who = Principal.parse(view.run.requester)
     if who.kind != "slack":
         return None
@@ -84,14 +84,16 @@ def live_of(view: RunView, approvals_channel: str = "") -> Live | None:
         run.id,
         who.team,
         who.user,
-        f"Working · {spent}",
-        _tasks(view),
+        f"{'Waiting' if place else 'Working'} · {spent}",
+        _tasks(view, place),
         status,
         where_cards_stand(view, approvals_channel),
     )
 
 
-def _tasks(view: RunView) -> tuple[LiveTask, ...]:
+def _tasks(view: RunView, place: int) -> tuple[LiveTask, ...]:
+    if place:
+        return (LiveTask("plan", f"Waits for its turn, number {place} in the queue", "pending"),)
     if view.plan is None:
         title = f"Fetching {count(view.files_owed, 'file')}" if view.files_owed else "Making a plan"
         return (LiveTask("plan", title, "in_progress"),)

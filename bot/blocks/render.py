@@ -124,7 +124,7 @@ class Renderer:
         channel = self.channels.get("approval", "")
         place = self.place(run) if view.run.status is RunStatus.QUEUED else 0
         message = progress_message(view, look, self.waits_at(view), channel, place)
-        return Rendered(message, self._users((view.run.requester,), nobody=()), live=live_of(view, channel))
+        return Rendered(message, self._users((view.run.requester,), nobody=()), live=live_of(view, channel, place))
 
     def _answer(self, run: str, part: int, look: Look) -> Rendered | None:
         view = self.queries.run_view(run)

@@ -17,7 +17,7 @@ from agent.errors import ModelError, ModelReplyInvalid, ModelUnavailable, Unknow
 from agent.model import WireModel
 from agent.moves import Limits
 from agent.policy import load_policy
-from agent.ports import ChatModel, Clock, ModelReply, ModelRequest
+from agent.ports import ChatModel, Clock, Committed, Condition, ModelReply, ModelRequest
 from agent.resilience import Breakers
 from agent.runbooks import Runbooks
 from agent.runtime import Runtime
@@ -113,6 +113,23 @@ class Scripted:
             return reply
 
 
+class Noting(SqliteJournal):
+    """Notes which runs begin, and in which order."""
+
+    def __init__(self, desk: Desk, *, budgets: Budgets, room: Room) -> None:
+        super().__init__(desk.store.db, desk.store.lease, budgets=budgets, room=room)
+        self._desk = desk
+
+    async def commit(
+        self, run: str, events: Sequence[ev.Event], condition: Condition, *, blobs: Mapping[str, str] | None = None
+    ) -> Committed:
+        """As its parent's."""
+        committed = await super().commit(run, events, condition, blobs=blobs)
+        if any(isinstance(event, ev.RunStarted) for event in events):
+            self._desk.began.append(run)
+        return committed
+
+
 @dataclass
 class Desk:
     """A process with its store, and what people and time do to it."""
@@ -131,6 +148,8 @@ class Desk:
     turns: Turns = field(init=False)
     naps: list[float] = field(default_factory=list[float])
     drawn: list[str] = field(default_factory=list[str])
+    began: list[str] = field(default_factory=list[str])
+    """Runs in the order in which they began."""
 
     @classmethod
     async def open(
@@ -164,7 +183,7 @@ class Desk:
             assert await store.lease.regain()
 
         kit = Equipment(
-            journal=SqliteJournal(store.db, store.lease, budgets=self.budgets, room=self.room),
+            journal=Noting(self, budgets=self.budgets, room=self.room),
             clock=store.clock,
             ids=store.ids,
             registry=Registry((*default_tools(), *self.tools)),
@@ -233,6 +252,18 @@ class Desk:
         """The run once its driver has returned."""
         self.runtime.wake(run)
         return await asyncio.wait_for(self.runtime.settled(run), PATIENCE_S)
+
+    async def over(self, run: str) -> None:
+        """Wait until a run has ended, whoever wakes it."""
+        moved = asyncio.Event()
+        end = self.store.db.subscribe("queue", lambda _: moved.set())
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while (line := self.store.queries.run(run)) is None or not line.status.is_final:
+                    await moved.wait()
+                    moved.clear()
+        finally:
+            end()
 
     async def done(self, text: str = "put it right", who: Principal = A) -> str:
         """Ask for something and see it ended; the run's id."""
