@@ -47,6 +47,8 @@ def whose_turn(conn: sqlite3.Connection, room: Room) -> tuple[str, ...]:
     """Runs that may begin now, in their order."""
     busy = Counter[str](dict(conn.execute(_AT_WORK).fetchall()))
     free = room.everybody - busy.total() if room.everybody else None
+    if free is not None and free <= 0:
+        return ()  # the usual case while many wait, and the queue need not be put in order for it
     found: list[str] = []
     for run, person in queue(conn):
         if free is not None and len(found) >= free:
