@@ -1,7 +1,8 @@
 """A worker that goes round in circles: the same call three times, or two calls in turn; PURE.
 
 A call counts by its tool and its arguments with white space levelled, so that a blank at the end does not make a new
-call. What a person had proposed again is not the worker's doing and does not count.
+call. What a person had proposed again is not the worker's doing, and what people said yes to is their decision each
+time (or that of the permission they gave): neither counts.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ def goes_in_circles(state: RunState, step: StepState, tool: str, arguments: Json
     made: set[str] = set()
     for item in (state.actions[key] for key in step.actions):
         if item.action.revision is not None:
+            continue
+        if item.approval:  # asked, or covered by a permission; a no to it is the gate's to hold
+            if _changed_something(item):
+                since.clear()
             continue
         key = key_of(item.action.tool, item.action.arguments)
         if key not in made and _changed_something(item):

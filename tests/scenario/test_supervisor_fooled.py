@@ -311,3 +311,18 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=str)
 async def test_the_supervisor_is_hard_to_fool_and_hears_a_no(case: Case, tmp_path: Path) -> None:
     await check(tmp_path, case)
+
+
+async def test_what_people_said_yes_to_each_time_is_no_circle(tmp_path: Path) -> None:
+    tool = medium()
+    asked = "work? ok touch_medium medium asked approve approved start succeeded"
+    case = Case(
+        "three times the same, and each time a yes",
+        [plan(), *[touch("medium")] * 3, end("Three."), say("Three.")],
+        f"task begin plan? ok plan step1 {asked} {asked} {asked} work? ok done continue/rule answer? ok COMPLETED",
+        6_000,
+        tools=[tool],
+        people=["yes"] * 3,
+        effects=3,
+    )
+    await check(tmp_path, case)
