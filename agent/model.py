@@ -159,6 +159,7 @@ class WireModel:
             model=answer.model or name,
             response_id=answer.response_id,
             finish_reason=answer.finish_reason,
+            thoughts=answer.thoughts,
         )
 
     async def prepare(self) -> None:
@@ -238,7 +239,10 @@ def _most_input_tokens(request: ModelRequest) -> int:
 
 
 def _message_bytes(message: Message) -> int:
-    return _bytes(message.text, message.call_id, message.tool) + sum(_call_bytes(call) for call in message.calls)
+    thought = sum(_bytes(item.text, item.signature, item.id) + _TOKENS_A_PIECE for item in message.thoughts)
+    return (
+        _bytes(message.text, message.call_id, message.tool) + sum(_call_bytes(call) for call in message.calls) + thought
+    )
 
 
 def _call_bytes(call: ToolCall) -> int:

@@ -108,7 +108,7 @@ class Planner:
         if mend := last_detail(state, "work", step.number, move.turn):
             messages = (*messages, Message(role="user", text=f"Your last reply could not be used: {mend}"))
         tools = work_tools(self._kit.registry.specs(planned.worker), planned.worker)
-        request = ModelRequest(move.model, messages, tools, max_tokens=WORK_TOKENS)
+        request = ModelRequest(move.model, messages, tools, max_tokens=WORK_TOKENS, goes_on=True)
         call = ev.ModelCallStarted(
             call="", purpose="work", step=move.step, turn=move.turn, attempt=move.attempt, model=move.model,
             reserved_micro_usd=0,

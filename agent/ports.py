@@ -162,6 +162,8 @@ class ModelRequest:
     must_call_tool: bool = False
     max_tokens: int = 4096
     timeout_s: float = 60.0
+    goes_on: bool = False
+    """What is sent now is sent again with the next turn, so that a service may keep it in its cache."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,10 @@ class Prompts:
             return shipped(name)
         return own if name in _OF_WORKERS else f"{own}\n\n{DATA}"  # a worker's has the rules of all workers behind it
 
+    def is_own(self, name: str) -> bool:
+        """Whether an operator wrote it."""
+        return name in self._own
+
     def origin(self, name: str) -> str:
         """Where a prompt comes from, for people."""
         return f"{self._folder or 'own'}/{name}.md" if name in self._own else "comes with Second Key"

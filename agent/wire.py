@@ -21,7 +21,7 @@ from pydantic_ai.tools import ToolDefinition
 from pydantic_ai.usage import RequestUsage
 
 from agent.errors import ModelError, ModelMisconfigured, ModelRateLimited, ModelReplyInvalid, ModelUnavailable
-from agent.ports import Message, ModelRequest, ToolCall, ToolSpec
+from agent.ports import Message, ModelRequest, Thought, ToolCall, ToolSpec
 
 Kind = Literal["anthropic", "openai", "openai-chat"]
 _TOKEN_SHAPE = re.compile(r"\b(?:sk|pk|key|bearer)[-_ ][^\s\"',;]{4,}", re.IGNORECASE)
@@ -33,6 +33,8 @@ _SENT: ContextVar[list[object]] = ContextVar("sent")
 _PASSING = frozenset({408, 409})
 #: A gateway gave up on a service that may still have worked.
 _MAY_HAVE_WORKED = frozenset({408, 504, 524})
+#: What Anthropic keeps of a conversation that goes on: tools, system prompt, and all up to the last message.
+_CACHED = ("anthropic_cache_tool_definitions", "anthropic_cache_instructions", "anthropic_cache_messages")
 #: What an error means to us; the first line that fits counts.
 _MEANINGS: tuple[tuple[tuple[type[Exception], ...], type[ModelError], str], ...] = (
     (
@@ -83,6 +85,7 @@ class Answer:
     model: str
     response_id: str
     finish_reason: str
+    thoughts: tuple[Thought, ...] = ()
 
 
 class Service:
@@ -117,7 +120,7 @@ class Service:
         try:
             response = await model_request(
                 self._model,
-                _to_wire(request.messages),
+                _to_wire(request.messages, self._model.system),
                 model_settings=self._settings(request),
                 model_request_parameters=_parameters(request),
                 instrument=False,
@@ -133,7 +136,7 @@ class Service:
         _SENT.set([])
         try:
             usage = await self._model.count_tokens(
-                _to_wire(request.messages),
+                _to_wire(request.messages, self._model.system),
                 self._settings(replace(request, timeout_s=COUNT_TIMEOUT_S)),
                 _parameters(request),
             )
@@ -158,6 +161,10 @@ class Service:
         }
         if self._kind == "anthropic" and request.must_call_tool:
             settings["thinking"] = False  # thinking and a forced call exclude each other there
+        if (
+            self._kind == "anthropic" and request.goes_on
+        ):  # a write to the cache costs more, and pays with the next turn
+            settings |= dict.fromkeys(_CACHED, True)
         if self._kind == "openai":
             settings["openai_store"] = False  # the conversation stays out of the provider's own storage
         return cast("ModelSettings", settings)
@@ -224,13 +231,16 @@ def _definition(tool: ToolSpec) -> ToolDefinition:
     return ToolDefinition(name=tool.name, description=tool.description, parameters_json_schema=dict(tool.schema))
 
 
-def _to_wire(messages: Iterable[Message]) -> list[wire.ModelMessage]:
-    """Neighbours from our side become one request, as both wire formats want turns to alternate."""
+def _to_wire(messages: Iterable[Message], provider: str) -> list[wire.ModelMessage]:
+    """Neighbours from our side become one request, as both wire formats want turns to alternate.
+
+    Thinking goes back to the provider that it came from, and to nobody else.
+    """
     result: list[wire.ModelMessage] = []
     parts: list[wire.ModelRequestPart] = []
     for message in messages:
         if message.role == "assistant":
-            replied = _reply_parts(message)
+            replied = _reply_parts(message, provider)
             if not replied:
                 continue  # a service refuses an empty turn
             if parts:
@@ -256,8 +266,15 @@ def _request_part(message: Message) -> wire.ModelRequestPart:
             return wire.UserPromptPart(content=message.text or "(empty)")
 
 
-def _reply_parts(message: Message) -> list[wire.ModelResponsePart]:
-    parts: list[wire.ModelResponsePart] = [wire.TextPart(content=message.text)] if message.text.strip() else []
+def _reply_parts(message: Message, provider: str) -> list[wire.ModelResponsePart]:
+    parts: list[wire.ModelResponsePart] = [
+        wire.ThinkingPart(
+            content=thought.text, id=thought.id or None, signature=thought.signature or None, provider_name=provider
+        )
+        for thought in message.thoughts
+        if thought.provider == provider and message.calls  # a service wants it before the calls that followed it
+    ]
+    parts += [wire.TextPart(content=message.text)] if message.text.strip() else []
     parts.extend(
         wire.ToolCallPart(
             tool_name=call.tool,
@@ -293,6 +310,11 @@ def _from_wire(response: wire.ModelResponse) -> Answer:
         model=response.model_name or "",
         response_id=response.provider_response_id or "",
         finish_reason=response.finish_reason or "",
+        thoughts=tuple(
+            Thought(part.content, part.signature or "", part.provider_name or "", part.id or "")
+            for part in response.parts
+            if isinstance(part, wire.ThinkingPart) and (part.signature or part.id)
+        ),
     )
 
 

@@ -21,6 +21,7 @@ from agent.errors import ConfigurationError, ModelError, SecondKeyError, Storage
 from agent.model import WireModel, chain_from
 from agent.policy import Policy, load_policy
 from agent.ports import ChatModel, Clock
+from agent.prompting import Prompts
 from agent.resilience import Breakers
 from agent.revising import Reviser
 from agent.runbooks import Runbooks
@@ -272,6 +273,7 @@ class _Builder:
         self.egress = Egress(settings.egress)
         self.databases = named_databases(settings.databases, self.broker)
         self.registry = self._tools()
+        self.prompts = Prompts.load(settings.prompts)
         self.mcp = McpServers.read(settings.mcp, data=settings.data, broker=self.broker, clock=self.clock)
         self.own_secrets = known_secrets(settings, environment)
         self.metrics = Metrics(tools=self.registry.names, models=model.chain if model else chain_from(self.environment))
@@ -536,6 +538,7 @@ class _Builder:
             grants=lambda tool, requester: Grants(app.db).standing(tool, requester, self.clock.now()),
             may_still=self._may_still,
             still_entitled=self._still_entitled,
+            prompts=self.prompts,
         )
         app.closing.append(kept.aclose)
         app.reviser = Reviser(equipment)

@@ -81,6 +81,12 @@ def add_commands(commands: Commands) -> None:
     budget.set_defaults(run=_budget)
     _config(budget)
 
+    prompts = commands.add_parser("prompts", help="what the models are told of their work, and where it stands")
+    prompts.add_argument("name", nargs="?", default="", metavar="NAME", help="print this prompt whole")
+    prompts.add_argument("--json", action="store_true", help="print JSON")
+    prompts.set_defaults(run=_prompts)
+    _config(prompts)
+
     grants = commands.add_parser("grants", help="what people allowed beforehand, and taking it back")
     verbs = grants.add_subparsers(required=True, metavar="VERB", dest="verb")
     listed = verbs.add_parser("list", help="what is allowed, by whom, until when, and how often it was used")
@@ -273,6 +279,12 @@ def _budget(arguments: argparse.Namespace) -> int:
     from bot import cli_budget  # noqa: PLC0415  # as at the top
 
     return cli_budget.print_budget(_settings(arguments), as_json=arguments.json)
+
+
+def _prompts(arguments: argparse.Namespace) -> int:
+    from bot import cli_prompts  # noqa: PLC0415  # as at the top
+
+    return cli_prompts.print_prompts(_settings(arguments), arguments.name, as_json=arguments.json)
 
 
 def _approvals(arguments: argparse.Namespace) -> int:

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """The policy file; the one that comes with Second Key when unset."""
     runbooks: tuple[Path, ...] = ()
     """Further runbook files, tried before the ones that come with Second Key."""
+    prompts: Path | None = None
+    """Folder with prompts of one's own, such as `research.md`, in the place of those that come with Second Key."""
     approvers: tuple[str, ...] = ()
     """Slack user ids who may decide, besides those that the policy names."""
     admins: tuple[str, ...] = ()
@@ -195,7 +197,7 @@ def _read(file: Path) -> dict[str, Any]:
             fix="Mend the file; `secondkey init --folder NEW` writes a fresh one to compare with.",
         ) from error
     base = file.resolve().parent
-    for key in ("data", "project", "policy", "trace_file", "python_packages"):
+    for key in ("data", "project", "policy", "prompts", "trace_file", "python_packages"):
         if isinstance(values.get(key), str):
             values[key] = base / values[key]
     if isinstance(values.get("databases"), dict):

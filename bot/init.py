@@ -42,6 +42,9 @@ actions_channel = "ai-actions"
 # policy = "policy.toml"
 # runbooks = ["runbooks.toml"]
 
+# Prompts of your own, such as prompts/research.md; `secondkey prompts` says which are in use.
+# prompts = "prompts"
+
 # Limits.
 # budget_usd = 0.50
 # budget_usd_a_day = 10

@@ -13,6 +13,7 @@ from agent.clock import SystemClock
 from agent.errors import ConfigurationError, SecondKeyError, ToolError
 from agent.policy import Policy, load_policy
 from agent.policy_check import check_policy
+from agent.prompting import REPLACEABLE, Prompts
 from agent.runbooks import Runbooks
 from agent.tools.databases import Server, named_databases
 from agent.tools.egress import Egress
@@ -37,6 +38,8 @@ def look_at_configuration(settings: Settings, environment: Mapping[str, str]) ->
     yield from _guarded("policy", lambda: _policy(settings))
     yield from _guarded("project", lambda: _project(settings))
     yield from _guarded("runbooks", lambda: _runbooks(settings))
+    if settings.prompts is not None:
+        yield from _guarded("prompts", lambda: _prompts(settings))
     yield from _guarded("tools", lambda: _tools(settings))
     yield from _guarded("packages", lambda: _packages(settings))
     yield from _guarded("egress", lambda: _egress(settings))
@@ -108,6 +111,11 @@ def _project(settings: Settings) -> Iterator[Finding]:
 def _runbooks(settings: Settings) -> Iterator[Finding]:
     Runbooks.load(settings.runbooks)
     yield well("runbooks", f"{count(len(settings.runbooks), 'further file')} beside the shipped one can be read.")
+
+
+def _prompts(settings: Settings) -> Iterator[Finding]:
+    own = [name for name in REPLACEABLE if Prompts.load(settings.prompts).is_own(name)]
+    yield well("prompts", f"Of one's own: {', '.join(own)}.")
 
 
 def _tools(settings: Settings) -> Iterator[Finding]:
