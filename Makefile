@@ -44,11 +44,8 @@ test: .venv/.dev ## every test: unit, contract, scenario, acceptance
 	@$(call system,bubblewrap:bwrap:tests_that_run_code_in_the_sandbox chromium+fonts-liberation:chromium:tests_that_click_in_a_browser git:git:tests_on_a_repository postgresql:pg_ctlcluster:tests_on_a_PostgreSQL_server prometheus:promtool:tests_of_alerts_and_the_dashboard)
 ifneq ($(ARGS),)
 	@$(BIN)/python -m pytest $(ARGS)
-else # most of them wait for something, so the parts run at once; each is told when all before it have been
-	@at=$$(mktemp -d); n=0; failed=0; \
-	  for part in "tests/acceptance tests/contract tests/unit" "tests/scenario/test_[a-h]*.py" "tests/scenario/test_[i-z]*.py"; do \
-	    n=$$((n + 1)); $(BIN)/python -m pytest $$part >"$$at/$$n" 2>&1 & pids[$$n]=$$!; done; \
-	  for i in $$(seq $$n); do wait $${pids[$$i]} || failed=1; cat "$$at/$$i"; done; rm -rf "$$at"; exit $$failed
+else # most of them wait for something, so there are more workers than cores
+	@$(BIN)/python -m pytest -n 5 --dist worksteal tests
 endif
 
 test-phoenix: .venv/.dev ## see a run in Phoenix, a backend for traces (600 MB, installed apart the first time)

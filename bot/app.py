@@ -542,7 +542,6 @@ class _Builder:
         )
         app.closing.append(kept.aclose)
         app.reviser = Reviser(equipment)
-        breakers = Breakers(self.clock)
         watch_breakers(self.metrics, breakers.states)
         model = self.model or WireModel(
             chain,

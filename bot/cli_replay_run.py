@@ -118,7 +118,7 @@ def _material(settings: Settings, conn: sqlite3.Connection, body: Callable[[str]
         registry=Registry(tools, timeouts=settings.tool_timeouts),
         runbooks=Runbooks.load(settings.runbooks),
         policy=replace(policy, directory=_Registered(entries, float(last))),
-        prompts=Prompts.load(getattr(settings, "prompts", None)),
+        prompts=Prompts.load(settings.prompts),
         others=Prompts.load(wanted.prompts) if wanted.prompts is not None else None,
     )
 

@@ -125,4 +125,4 @@ async def test_every_metric_of_the_alerts_and_the_dashboard_is_on_the_page(open_
         if word.startswith(("agent_", "gen_ai_client_"))
     }
     bare = {word.removesuffix("_bucket").removesuffix("_count").removesuffix("_sum").rstrip(",)") for word in wanted}
-    assert {name for name in bare if name not in there} == {"agent_circuit_state"}  # no model is configured in a house
+    assert {name for name in bare if name not in there} == set()
