@@ -155,8 +155,10 @@ class Keeper:
                 await _chore("undo", self._undo)
         killed = self._control.kill_scopes()
         for scope in killed:
-            if scope not in was_killed:
+            is_new = scope not in was_killed
+            if is_new:
                 _log.warning("kill_file_found", scope=str(scope))
+            if is_new or self._control.unstopped(scope):  # what was asked for since then ends as well
                 await self._control.stop(scope=scope, by="operator", reason=f"The kill file stands ({scope}).")
         if set(was_killed) - set(killed):
             self._resumed()  # what it held back may start now

@@ -99,6 +99,13 @@ class Control:
         """The runs that a stop of this scope would end now."""
         return self._db.read(lambda conn: _going(conn, scope))
 
+    def unstopped(self, scope: Scope) -> tuple[str, ...]:
+        """Of them, those in which no stop was journalled yet."""
+        query = "SELECT 1 FROM events WHERE run = ? AND type = 'stop_requested' LIMIT 1"
+        return self._db.read(
+            lambda conn: tuple(run for run in _going(conn, scope) if not conn.execute(query, (run,)).fetchone())
+        )
+
     @property
     def killed_by_file(self) -> bool:
         """Whether the kill file stands, for whatever scope."""

@@ -161,7 +161,8 @@ async def test_invariant_13_every_halt_stops_the_next_start_also_when_slack_is_d
 
 async def test_invariant_13_as_long_as_the_kill_file_stands_nothing_starts_in_new_runs_either(house: House) -> None:
     house.app.settings.kill_file.write_text("")
-    ts = await house.ask("add 1 and 1")
+    await house.until(lambda: house.app.db.read(lambda conn: conn.execute("SELECT 1 FROM control").fetchone()))
+    ts = await house.ask("add 1 and 1")  # after the file was noticed
     await house.run_at(ts, RunStatus.CANCELLED)
     assert house.started() == 0
     house.app.settings.kill_file.unlink()
