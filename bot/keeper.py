@@ -158,7 +158,8 @@ class Keeper:
             is_new = scope not in was_killed
             if is_new:
                 _log.warning("kill_file_found", scope=str(scope))
-            if is_new or self._control.unstopped(scope):  # what was asked for since then ends as well
+            # What was asked for since then ends as well; but for a run that comes to need a killed tool: that waits.
+            if is_new or (scope.kind != "tool" and self._control.unstopped(scope)):
                 await self._control.stop(scope=scope, by="operator", reason=f"The kill file stands ({scope}).")
         if set(was_killed) - set(killed):
             self._resumed()  # what it held back may start now
