@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Predicate = Callable[[Json], bool]
 
 #: seconds to wait for something unless told otherwise
-PATIENCE = 20.0
+PATIENCE = 45.0
 
 
 def _any(_item: Json) -> bool:

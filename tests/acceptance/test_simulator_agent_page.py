@@ -105,7 +105,7 @@ class Desk:
 
     async def hear(self, kind: str) -> Json:
         while True:
-            body = await asyncio.wait_for(self.heard.get(), 10)
+            body = await asyncio.wait_for(self.heard.get(), 30)
             if kind in {body.get("type"), body.get("event", {}).get("type")}:
                 return body
 

@@ -111,7 +111,7 @@ class TinyApp:
     async def connected(self) -> AsyncGenerator[TinyApp]:
         task = asyncio.create_task(self._serve())
         try:
-            await asyncio.wait_for(self._ready.wait(), 5)
+            await asyncio.wait_for(self._ready.wait(), 30)
             yield self
         finally:
             task.cancel()

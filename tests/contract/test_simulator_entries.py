@@ -39,7 +39,7 @@ class Office:
 
     async def hear(self, kind: str) -> Any:
         while True:
-            what, payload = await asyncio.wait_for(self.heard.get(), 10)
+            what, payload = await asyncio.wait_for(self.heard.get(), 30)
             if what == kind:
                 return payload
 

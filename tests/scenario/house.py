@@ -227,7 +227,7 @@ class House:
             there = [m for (channel, _), m in self.slack.messages.items() if channel == direct and m["user"] == BOT]
             return [words(m) for m in (*here, *there) if contains in words(m)]
 
-        async with asyncio.timeout(10), self.slack._changed:
+        async with asyncio.timeout(30), self.slack._changed:
             await self.slack._changed.wait_for(seen)
         return seen()[0]
 
@@ -241,7 +241,7 @@ class House:
 
         with self.patch.context() as patch:
             patch.setattr(log, "add", add)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while True:
                     found = next((entry for entry in log.after(after)["entries"] if wanted(entry)), None)
                     if found is not None:
@@ -249,7 +249,7 @@ class House:
                     changed.clear()
                     await changed.wait()
 
-    async def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = 45.0) -> None:
         """Wait until a condition over the database holds; looked at after every commit."""
         changed = asyncio.Event()
         topics = ("run", "outbox", "deadline", "control", "home")

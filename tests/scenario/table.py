@@ -197,14 +197,14 @@ class World:
             self.case.tools[0].hold()
         await self.begin()
         if self.case.meanwhile is not None:
-            await asyncio.wait_for(self.case.tools[0].running.wait(), 5)
+            await asyncio.wait_for(self.case.tools[0].running.wait(), 30)
             await self.case.meanwhile(self)
-        state = await asyncio.wait_for(self.runtime.settled(self.run), 10)
+        state = await asyncio.wait_for(self.runtime.settled(self.run), 30)
         for deed in self.case.people:
             assert not state.status.is_final, f"it is over before {deed!r}"
             await self._do(deed, state)
             self.runtime.wake(self.run)
-            state = await asyncio.wait_for(self.runtime.settled(self.run), 10)
+            state = await asyncio.wait_for(self.runtime.settled(self.run), 30)
         return state
 
     async def _do(self, deed: str, state: RunState) -> None:

@@ -44,7 +44,7 @@ async def worked(open_house: Opened) -> House:
     await house.click(MAYA, card, "approve")
     await house.click(OMAR, card, "approve")
     await house.answer(ts)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not house.app.traces.is_idle:  # noqa: ASYNC110  # a thread's work has no event in the loop
             await asyncio.sleep(0.02)
     return house

@@ -47,7 +47,7 @@ async def test_invariant_3_approve_deny_withdraw_and_expiry_race_to_one_winner(o
         assert [event.state.value for event in decided] == [won.state]
         losers = 3 if won.state == "expired" else 2
         seen = before + losers
-        async with asyncio.timeout(10), house.slack._changed:
+        async with asyncio.timeout(30), house.slack._changed:
             await house.slack._changed.wait_for(lambda at=seen: len(house.slack.ephemerals) >= at)
         if won.state == "denied":
             view = await house.slack.wait_for_view(INES)

@@ -57,7 +57,7 @@ async def trust(house: House, *options: str) -> int:
 async def known(house: House, name: str = ECHO) -> None:
     """Wait until the running server has a tool that was trusted beside it."""
     assert house.app.runtime is not None
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while name not in house.app.runtime._kit.registry.names:  # noqa: ASYNC110  # it looks once a second itself
             await asyncio.sleep(0.02)
 

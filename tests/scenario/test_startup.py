@@ -162,7 +162,7 @@ async def test_a_taken_port_leaves_nothing_behind_that_keeps_the_next_start_wait
     with pytest.raises(ConfigurationError, match="cannot be listened on") as refused:
         await App.start(_settings(sim, tmp_path, port=taken), environment={})
     assert "another port" in refused.value.fix
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(8):
         app = await App.start(_settings(sim, tmp_path), environment={})
     assert app is not None
     await app.stop()

@@ -74,7 +74,7 @@ REPLIES = [
 
 async def handed_over(house: House) -> None:
     """Wait for the thread that makes the spans; its work has no event in the loop."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not house.app.traces.is_idle:  # noqa: ASYNC110  # as the sentence above says
             await asyncio.sleep(0.02)
 

@@ -28,7 +28,7 @@ class LaterClock(SystemClock):
 
 
 async def handed_over(traces: tracing.Traces) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not traces.is_idle:  # noqa: ASYNC110  # a thread's work has no event in the loop
             await asyncio.sleep(0.02)
 
@@ -120,7 +120,7 @@ async def test_what_a_collector_does_not_take_is_tried_again_and_the_oldest_are_
         traces = traces_of(engine.db, collector.environment)
         for number in (1, 2, 3):
             await engine.decide(*await engine.start(number))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not traces.dropped:  # noqa: ASYNC110  # as above
                 await asyncio.sleep(0.02)
         collector.status = 200

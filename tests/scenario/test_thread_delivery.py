@@ -196,13 +196,18 @@ async def test_behaviour_15_sigterm_lets_what_runs_end_tells_people_and_ends_wit
             },
             stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
         )  # fmt: skip
-        await slack.wait_for_push(lambda push: push["type"] == "link" and push["link"] == "socket", after=0)
-        ts = await slack.post(MAYA, DATA, f'<@{BOT}> Search the project for "timeout"')
-        await slack.wait_for_message(DATA, lambda m: bool(m.get("reactions")) and m["ts"] == ts)
-        began = asyncio.get_running_loop().time()
-        child.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(child.wait(), 15) == 0
-        assert asyncio.get_running_loop().time() - began < 11
+        try:
+            await slack.wait_for_push(lambda push: push["type"] == "link" and push["link"] == "socket", after=0)
+            ts = await slack.post(MAYA, DATA, f'<@{BOT}> Search the project for "timeout"')
+            await slack.wait_for_message(DATA, lambda m: bool(m.get("reactions")) and m["ts"] == ts)
+            began = asyncio.get_running_loop().time()
+            child.send_signal(signal.SIGTERM)
+            assert await asyncio.wait_for(child.wait(), 15) == 0
+            assert asyncio.get_running_loop().time() - began < 11
+        finally:
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
         conn = sqlite3.connect(f"file:{tmp_path / '.secondkey' / 'secondkey.db'}?mode=ro", uri=True)
         ((status,),) = conn.execute("SELECT status FROM runs").fetchall()
         ((waiting,),) = conn.execute("SELECT count(*) FROM actions WHERE phase = 'started'").fetchall()

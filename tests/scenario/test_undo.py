@@ -90,6 +90,6 @@ async def _as_of_the_house(house: House, run: str) -> ChangesUndone:
 
 
 async def _until(holds: Any) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not holds():  # noqa: ASYNC110 - a row of the database
             await asyncio.sleep(0.02)

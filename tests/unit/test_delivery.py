@@ -154,11 +154,11 @@ class World:
 
     async def drained(self) -> None:
         self.delivery.wake()
-        await asyncio.wait_for(self.delivery.drained(), 10)
+        await asyncio.wait_for(self.delivery.drained(), 30)
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds; looked at whenever Slack was called, or something was delivered or counted."""
-        async with asyncio.timeout(10), self.changed:
+        async with asyncio.timeout(30), self.changed:
             await self.changed.wait_for(holds)
 
 

@@ -348,7 +348,7 @@ async def test_closing_the_reason_window_ends_the_waiting_for_a_reason(world: Wo
     told = asyncio.Event()
     world.db.subscribe("run", lambda _: told.set())
     await world.slack.close_view(OMAR, view["id"])
-    await asyncio.wait_for(told.wait(), 5)
+    await asyncio.wait_for(told.wait(), 30)
     row = world.queries.approval_view("p1")
     assert row is not None
     assert (row.approval.state, row.approval.reason_until) == ("denied", 0.0)

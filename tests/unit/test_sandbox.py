@@ -165,12 +165,12 @@ subprocess.run([sys.executable, "-c", child])
             loop.remove_reader(reader)
 
     loop.add_reader(reader, read)
-    assert await asyncio.wait_for(readable.get(), 10) == b"x"
+    assert await asyncio.wait_for(readable.get(), 30) == b"x"
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     # The pipe ends when its last writer, a daemon in a session of its own, is gone.
-    assert await asyncio.wait_for(readable.get(), 10) == b""
+    assert await asyncio.wait_for(readable.get(), 30) == b""
     os.close(reader)
 
 

@@ -58,7 +58,7 @@ async def test_when_slack_says_slower_the_other_threads_wait_as_well_and_none_is
     for number in range(20):
         sessions.moved(str(number))
     task = asyncio.create_task(sessions.run())
-    await asyncio.wait_for(slack.all_shown.wait(), 10)
+    await asyncio.wait_for(slack.all_shown.wait(), 30)
     assert slack.refused == AT_ONCE
     sessions.stop()
     await task
