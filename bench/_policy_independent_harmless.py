@@ -30,7 +30,7 @@ SHELL: tuple[tuple[str, str], ...] = (
     ("cat prices.txt | sort | uniq -c | sort -rn | head", "counts"),
     ("wc -l src/*.py", "counts"),
     ("find . -name '*.py' -newer Makefile -print", "looks"),
-    ("find . -name '*.py' -exec grep -l TODO {} +", "looks, with -exec"),
+    ("find . -name '*.py' -exec grep -l retry {} +", "looks, with -exec"),
     ("find . -type f | xargs wc -l | tail -1", "counts, with xargs"),
     ("find . -name '*.sh' -print0 | xargs -0 -n1 bash -n", "only checks the syntax"),
     ("du -sh . && df -h .", "looks"),
