@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import marshal
 import os
 import platform
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.errors import SandboxUnavailable
 from agent.ports import SandboxCall, SandboxResult
@@ -26,14 +26,26 @@ from agent.sandbox.quota import remove_tree
 from agent.sandbox.resident import Resident
 from agent.sandbox.seccomp import program
 from agent.sandbox.selftest import prove
-from agent.sandbox.supervisor import Start, Supervisor
+from agent.sandbox.supervisor import NICENESS, Start, Supervisor
 from agent.sandbox.unprivileged import give, user_for
+
+if TYPE_CHECKING:
+    from agent.sandbox.launcher import Task
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 #: The kernel counts by user, and without root that is ours, with all that it runs; our own count is what holds.
 _SHARED_TASKS = 4_096
 _NOT_SYSTEM = frozenset({"/usr/src", "/usr/local/src", "/usr/local/etc"})
 _SIGNAL_EXIT = 128
+#: Reads the launcher, compiled by us once and not by each call, and its task from the first descriptor named.
+_BOOT = """
+import marshal, sys
+with open(int(sys.argv[1]), "rb") as file:
+    code, task = marshal.load(file)
+scope = {"__name__": "launcher"}
+exec(code, scope)
+scope["main"](task)
+"""
 
 
 class Landlock:
@@ -42,6 +54,8 @@ class Landlock:
     def __init__(self) -> None:
         self._supervisor = Supervisor()
         self._python = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
+        source = Path(str(launcher.__file__))
+        self._launcher = compile(source.read_text(encoding="utf-8"), source.name, "exec", dont_inherit=True)
 
     @property
     def name(self) -> str:
@@ -72,27 +86,28 @@ class Landlock:
         version = landlock_version()
         if not version:
             raise SandboxUnavailable("This kernel has no Landlock, so tools that need a sandbox are refused.")
-        with contextlib.ExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
             user = user_for(call.workspace)
             if not user and call.protect:
                 raise SandboxUnavailable("Without root this sandbox cannot work in the project itself.")
             try:
-                scratch = stack.enter_context(_scratch(user))
+                scratch = await stack.enter_async_context(_scratch(user))
                 await asyncio.to_thread(give, call.workspace, user, call.protect)
             except OSError as error:
                 raise SandboxUnavailable(f"The workspace cannot be handed over: {error.strerror}.") from error
             # The launcher ends with everything when our end of this pipe is closed, by whatever.
             theirs, _ours = _pipe(stack)
             said, say = _pipe(stack)
-            task = stack.enter_context(open(os.memfd_create("task"), "w+b"))  # noqa: ASYNC230, PTH123 - memory
-            task.write(json.dumps(self._task(call, scratch, user, version)).encode())
+            task = stack.enter_context(open(os.memfd_create("task"), "w+b"))  # noqa: ASYNC230, PTH123, SIM115 - memory
+            told: Any = (self._launcher, self._task(call, scratch, user, version))
+            task.write(marshal.dumps(told))
             task.flush()
             task.seek(0)
             inherit = (task.fileno(), theirs, say)
-            words = (str(self._python), "-I", "-S", "-B", str(launcher.__file__), *(str(number) for number in inherit))
-            yield Start(words, inherit), (call.workspace, scratch), said
+            words = (str(self._python), "-I", "-S", "-B", "-c", _BOOT, *(str(number) for number in inherit))
+            yield Start(words, inherit, is_nice=True), (call.workspace, scratch), said
 
-    def _task(self, call: SandboxCall, scratch: Path, user: int, version: int) -> dict[str, Any]:
+    def _task(self, call: SandboxCall, scratch: Path, user: int, version: int) -> Task:
         seconds = call.cpu_s or max(1, min(30, int(call.timeout_s) + 1))
         environment = {
             "PATH": "/usr/bin:/bin",
@@ -106,6 +121,7 @@ class Landlock:
             "environment": environment,
             "folder": str(call.workspace),
             "user": user,
+            "nice": NICENESS,
             "read": [*_system(), *(str(folder) for folder in call.read_only)],
             "devices": [path for path in _DEVICES if Path(path).exists()],
             "write": [str(call.workspace), str(scratch)],
@@ -117,7 +133,7 @@ class Landlock:
                 "RLIMIT_CPU": seconds,
                 "RLIMIT_NPROC": call.processes if user else _SHARED_TASKS,
             },
-            "filter": program(platform.machine(), alone=bool(user), landlock=version).hex(),
+            "filter": program(platform.machine(), alone=bool(user), landlock=version),
         }
 
 
@@ -134,18 +150,21 @@ def _system() -> list[str]:
     return found
 
 
-@contextlib.contextmanager
-def _scratch(user: int) -> Generator[Path]:
+@contextlib.asynccontextmanager
+async def _scratch(user: int) -> AsyncGenerator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="secondkey-scratch-"))
     try:
         if user:
             os.chown(folder, user, user)
         yield folder
     finally:
-        remove_tree(folder)
+        try:
+            folder.rmdir()  # noqa: ASYNC240 - a moment; mostly nothing was left there
+        except OSError:
+            await asyncio.shield(asyncio.to_thread(remove_tree, folder))
 
 
-def _pipe(stack: contextlib.ExitStack) -> tuple[int, int]:
+def _pipe(stack: contextlib.AsyncExitStack) -> tuple[int, int]:
     ends = os.pipe()
     for end in ends:
         stack.callback(os.close, end)

@@ -3,20 +3,41 @@
 Two processes. The outer one waits for the command's end, tells its exit code, and kills the whole process group: what
 the command left behind, and itself. It does the same when whoever started it is gone. The inner one gives up root,
 restricts itself by Landlock, resource limits and a system call filter, and executes the command.
+
+Every call pays for what is imported here, so that is little: `typing` alone takes as long as Python's whole start.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import json
 import os
 import resource
 import select
-import signal
 import stat
 import sys
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    class Task(TypedDict):
+        """What the sandbox tells its launcher."""
+
+        command: tuple[str, ...]
+        environment: dict[str, str]
+        folder: str
+        """Where the command begins."""
+        user: int
+        """For whom root is given up; 0 when there is none to give up."""
+        nice: int
+        """Added to our niceness, the command's and our own."""
+        read: list[str]
+        devices: list[str]
+        write: list[str]
+        limits: dict[str, int]
+        """By the names of the module `resource`."""
+        filter: bytes
+
 
 #: The same numbers on x86_64 and arm64.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
@@ -31,6 +52,7 @@ _KINDS = {1: 13, 2: 14, 3: 15, 4: 15}
 _LATEST_KINDS = 16
 _NET_SINCE, _SCOPE_SINCE = 4, 6
 _BIND_AND_CONNECT, _ABSTRACT_AND_SIGNALS = 3, 3
+_SIGKILL = 9
 _ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | _TRUNCATE
 _READ = EXECUTE | READ_FILE | READ_DIR
 _ALL = (
@@ -60,7 +82,7 @@ def landlock_version() -> int:
     return max(0, int(libc.syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG)))
 
 
-def _ruleset(libc: ctypes.CDLL, spec: dict[str, Any]) -> int:
+def _ruleset(libc: ctypes.CDLL, task: Task) -> int:
     version = int(libc.syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG))
     if version < 1:
         raise OSError(0, "this kernel has no Landlock")
@@ -74,7 +96,7 @@ def _ruleset(libc: ctypes.CDLL, spec: dict[str, Any]) -> int:
     ruleset = int(libc.syscall(_CREATE_RULESET, attributes, ctypes.sizeof(attributes), 0))
     if ruleset < 0:
         raise OSError(ctypes.get_errno(), "no Landlock ruleset could be made")
-    for access, paths in ((_READ, spec["read"]), (WRITE_FILE | READ_FILE, spec["devices"]), (_ALL, spec["write"])):
+    for access, paths in ((_READ, task["read"]), (WRITE_FILE | READ_FILE, task["devices"]), (_ALL, task["write"])):
         for path in paths:
             _allow(libc, ruleset, path, access & handled)
     return ruleset
@@ -92,20 +114,20 @@ def _allow(libc: ctypes.CDLL, ruleset: int, path: str, access: int) -> None:
         os.close(descriptor)
 
 
-def _wall_in(spec: dict[str, Any]) -> None:
+def _wall_in(task: Task) -> None:
     """Everything that cannot be undone; any failure raises, and then nothing is run."""
     libc = ctypes.CDLL(None, use_errno=True)
-    ruleset = _ruleset(libc, spec)
-    os.chdir(spec["folder"])
+    ruleset = _ruleset(libc, task)
+    os.chdir(task["folder"])
     os.umask(0o022)
-    user = spec["user"]
+    user = task["user"]
     if user:
         os.setgroups([])
         os.setresgid(user, user, user)
         os.setresuid(user, user, user)
     if os.geteuid() == 0 or os.getresuid() != (os.geteuid(),) * 3:
         raise OSError(0, "root was not given up")
-    for name, wanted in spec["limits"].items():
+    for name, wanted in task["limits"].items():
         number = getattr(resource, name)
         highest = resource.getrlimit(number)[1]
         value = wanted if highest == resource.RLIM_INFINITY else min(wanted, highest)
@@ -115,35 +137,36 @@ def _wall_in(spec: dict[str, Any]) -> None:
     if libc.syscall(_RESTRICT_SELF, ruleset, 0):
         raise OSError(ctypes.get_errno(), "Landlock could not be put up")
     os.close(ruleset)
-    code = bytes.fromhex(spec["filter"])
+    code = task["filter"]
     body = ctypes.create_string_buffer(code, len(code))
     program = _Filter(len(code) // 8, ctypes.cast(body, ctypes.c_void_p))
     if libc.prctl(_SET_SECCOMP, _FILTER, ctypes.byref(program), 0, 0):
         raise OSError(ctypes.get_errno(), "the system call filter could not be put up")
 
 
-def _inner(spec: dict[str, Any]) -> None:
+def _inner(task: Task) -> None:
     try:
-        _wall_in(spec)
-        command = spec["command"]
-        os.execvpe(command[0], command, spec["environment"])  # noqa: S606 - the command itself, behind its walls
+        _wall_in(task)
+        command = task["command"]
+        os.execvpe(command[0], command, task["environment"])  # noqa: S606 - the command itself, behind its walls
     except BaseException as error:  # noqa: BLE001 - a process that was forked must not return into its parent's code
-        with contextlib.suppress(OSError):
+        try:  # noqa: SIM105  contextlib is not worth its import
             os.write(2, f"The sandbox could not be put up: {error}\n".encode())
+        except OSError:
+            pass
     finally:
         os._exit(CANNOT)
 
 
-def main() -> None:
-    """Read the task from the first descriptor named, run it, tell its end on the third."""
-    task, life, told = (int(word) for word in sys.argv[1:4])
-    with open(task, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
-        spec = json.load(file)
+def main(task: Task) -> None:
+    """Run the task, tell its end on the third descriptor named, and end with everything when the second is closed."""
+    life, told = (int(word) for word in sys.argv[2:4])
+    os.nice(task["nice"])
     child = os.fork()
     if child == 0:
         # Python opens nothing that a program it becomes would inherit; these three were inherited on purpose.
         os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-        _inner(spec)
+        _inner(task)
     ended = os.pidfd_open(child)
     watch = select.poll()
     watch.register(ended, select.POLLIN)
@@ -151,10 +174,8 @@ def main() -> None:
     ready = dict(watch.poll())
     if ended in ready:
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        with contextlib.suppress(OSError):
+        try:  # noqa: SIM105  as above
             os.write(told, str(code).encode())
-    os.killpg(0, signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    main()
+        except OSError:
+            pass
+    os.killpg(0, _SIGKILL)

@@ -78,12 +78,10 @@ class Monitor:
     def _look(self) -> None:
         while True:
             self._changed.wait(_TICK_S)
+            if self._is_done():
+                return
             seen = processes()
             with self._lock:
-                if not self._watched:
-                    self._running = False
-                    return
-                self._changed.clear()
                 now = tuple(self._watched)
             for one in now:
                 found = _over(one, usage(one.pid, seen))
@@ -94,6 +92,15 @@ class Monitor:
                     if one in self._watched:
                         one.excess = one.excess or found
                         one.end()
+
+    def _is_done(self) -> bool:
+        """Whether there is nothing to look after; asked before the look, which takes longer than a short program."""
+        with self._lock:
+            if not self._watched:
+                self._running = False
+                return True
+            self._changed.clear()
+            return False
 
 
 def _over(one: Watched, use: Usage) -> Excess:

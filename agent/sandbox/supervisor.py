@@ -21,6 +21,8 @@ from agent.sandbox.resident import Resident
 _CHUNK = 65_536
 #: How long the streams may take to close once everything was killed, seconds.
 _DRAIN_S = 5.0
+NICENESS = 10
+"""Added to that of this process."""
 #: The sandbox's own processes, beside the program's.
 _OWN_TASKS = 3
 
@@ -33,6 +35,8 @@ class Start:
     inherit: tuple[int, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     """Of the started process, and so readable inside; nothing of the caller's own."""
+    is_nice: bool = False
+    """Whether it takes the lower priority by itself, which saves starting one program more."""
 
 
 class Supervisor:
@@ -134,7 +138,7 @@ class Supervisor:
 
     async def _spawn(self, start: Start) -> asyncio.subprocess.Process:
         # Behind everything else on the machine, so that what watches it always gets its turn.
-        nice = (self._nice, "-n", "10") if self._nice else ()
+        nice = (self._nice, "-n", str(NICENESS)) if self._nice and not start.is_nice else ()
         try:
             return await asyncio.create_subprocess_exec(
                 *nice,
