@@ -167,6 +167,8 @@ class Caller:
             response_id=reply.response_id,
             finish_reason=reply.finish_reason,
             duration_ms=self._since(began),
+            cache_read_tokens=reply.cache_read_tokens,
+            cache_write_tokens=reply.cache_write_tokens,
         )
 
     def _failure(

@@ -112,6 +112,8 @@ class ModelCallFinished(Value):
     response_id: str = ""
     finish_reason: str = ""
     duration_ms: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
 
 
 class ModelCallFailed(Value):

@@ -160,6 +160,8 @@ class WireModel:
             response_id=answer.response_id,
             finish_reason=answer.finish_reason,
             thoughts=answer.thoughts,
+            cache_read_tokens=answer.usage.cache_read_tokens,
+            cache_write_tokens=answer.usage.cache_write_tokens,
         )
 
     async def prepare(self) -> None:

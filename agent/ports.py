@@ -173,12 +173,17 @@ class ModelReply:
     text: str
     calls: tuple[ToolCall, ...] = ()
     input_tokens: int = 0
+    """All that was read, from the service's cache or not."""
     output_tokens: int = 0
     cost_micro_usd: int = 0
     model: str = ""
     response_id: str = ""
     finish_reason: str = ""
     thoughts: tuple[Thought, ...] = ()
+    cache_read_tokens: int = 0
+    """Of the input tokens, those that the service had in its cache."""
+    cache_write_tokens: int = 0
+    """Of the input tokens, those that it put there."""
 
 
 class ChatModel(Protocol):

@@ -253,11 +253,7 @@ class RunSpans:
             attributes[t.REQUEST_MAX_TOKENS] = started.max_tokens
         error = ""
         if isinstance(event, ev.ModelCallFinished):
-            attributes |= {
-                t.INPUT_TOKENS: event.input_tokens,
-                t.OUTPUT_TOKENS: event.output_tokens,
-                t.RESPONSE_MODEL: event.response_model,
-            }
+            attributes |= {**_tokens(event), t.RESPONSE_MODEL: event.response_model}
             if event.response_id:
                 attributes[t.RESPONSE_ID] = event.response_id
             if event.finish_reason:
@@ -496,6 +492,17 @@ class RunSpans:
 def hashed(principal: str) -> str:
     """A person in a trace: told apart from others, and not named."""
     return hashlib.sha256(f"principal/{principal}".encode()).hexdigest()[:16]
+
+
+def _tokens(event: ev.ModelCallFinished) -> dict[str, Attribute]:
+    """What a call read and wrote; of a cache only where one was used."""
+    cached = {
+        t.CACHE_READ: event.cache_read_tokens,
+        t.CACHE_CREATION: event.cache_write_tokens,
+        t.CACHE_WRITE: event.cache_write_tokens,
+    }
+    used: dict[str, Attribute] = {name: count for name, count in cached.items() if count}
+    return {t.INPUT_TOKENS: event.input_tokens, t.OUTPUT_TOKENS: event.output_tokens, **used}
 
 
 def _source(event: ev.ApprovalDecided, grant: str) -> str:

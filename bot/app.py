@@ -297,7 +297,8 @@ class _Builder:
         """What keeps watch over the database: metrics of what stands in it, and spans of what is written."""
         settings, metrics = self.settings, self.metrics
         db.observe = metrics.committed
-        Watch(db, self.clock, budget_micro_usd=int(settings.budget_usd * 1_000_000)).into(metrics)
+        budget = int(settings.budget_usd * 1_000_000)
+        Watch(db, self.clock, budget_micro_usd=budget, days=settings.budgets).into(metrics)
         traces = Traces(
             db,
             self.clock,
@@ -542,7 +543,7 @@ class _Builder:
         )
         app.closing.append(kept.aclose)
         app.reviser = Reviser(equipment)
-        watch_breakers(self.metrics, breakers.states)
+        watch_breakers(self.metrics, breakers.states, lambda: (*chain, *self.registry.services))
         model = self.model or WireModel(
             chain,
             environment=self.environment,

@@ -66,6 +66,10 @@ class Metrics:
             "mcp.client.operation.duration", "s", "How long requests to MCP servers took.", _CALL_S
         )
         self._cost = self._counter("agent.llm.cost.usd", "What model calls cost, USD.")
+        # Not a type of `gen_ai.client.token.usage`: they are among its input tokens, and a sum would count them twice.
+        self._cached = self._counter(
+            "agent.llm.cache.tokens", "Input tokens that a service read from its cache, or wrote into it."
+        )
         self._runs = self._counter("agent.runs", "Runs that ended, by how.")
         self._tool_time = self._histogram("agent.tool.duration", "s", "How long tool calls took, by outcome.", _CALL_S)
         self._decisions = self._counter("agent.approval.decisions", "Approvals that were decided.")
@@ -96,6 +100,8 @@ class Metrics:
         ):
             for value in values:
                 counter.add(0, {label: value})
+        for model, kind in product(self._models, ("read", "write")):
+            self._cached.add(0, {"model": model, "kind": kind})
         for status in FAULTS:
             self._slack.add(0, {"method": "chat.postMessage", "status": status})
         self._busy.add(0)
@@ -136,6 +142,9 @@ class Metrics:
         for kind, name in (("input", t.INPUT_TOKENS), ("output", t.OUTPUT_TOKENS)):
             if name in given:
                 self._tokens.record(int(str(given[name])), {**labels, "gen_ai.token.type": kind})
+        for kind, name in (("read", t.CACHE_READ), ("write", t.CACHE_WRITE)):
+            if name in given:
+                self._cached.add(int(str(given[name])), {"model": labels["gen_ai.request.model"], "kind": kind})
 
     def _tool(self, span: Span) -> str:
         name = str(span.attributes[t.TOOL_NAME])

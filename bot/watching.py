@@ -16,6 +16,7 @@ from bot.metrics import BREAKER_STATES, OTHER, Metrics, codes
 from bot.posting import fault_of
 from bot.tracing import Traces
 from storage.database import Database
+from storage.ledger import Budgets
 from storage.outbox import LANES
 from storage.standing import Standing, read_standing, refused_since
 
@@ -28,13 +29,15 @@ _CLICKS = (
     "grant_refused", "still_possible", "unknown_subject",
 )  # fmt: skip
 """Why a click was refused, as a closed set; the audit calls the third `own_request`."""
+_NO_LIMITS = Budgets()
 
 
 class Watch:
     """What stands, looked at once a scrape."""
 
-    def __init__(self, db: Database, clock: Clock, *, budget_micro_usd: int) -> None:
-        self._db, self._clock, self._budget = db, clock, budget_micro_usd
+    def __init__(self, db: Database, clock: Clock, *, budget_micro_usd: int, days: Budgets = _NO_LIMITS) -> None:
+        """`budget_micro_usd` is a run's, `days` are those of a person and of everybody on one UTC day."""
+        self._db, self._clock, self._budget, self._days = db, clock, budget_micro_usd, days
         self._now = Standing()
         self._refused: Counter[str] = Counter()
         self._last = 0
@@ -63,8 +66,14 @@ class Watch:
             lambda: _one(self._now.oldest_queued_s), unit="s",
         )  # fmt: skip
         look(
-            "agent.budget.used.ratio", "Spent and reserved money as a share of the budget; of the run that used most.",
-            lambda: [(self._now.most_spent_micro_usd / self._budget, {"scope": "run"})],
+            "agent.budget.used.ratio",
+            "Spent and reserved money as a share of the budget: of the run and of the person that used most, and of "
+            "everybody on this UTC day. 0 where there is no limit.",
+            self._used,
+        )
+        look(
+            "agent.budget.limit.usd", "The budgets, USD. 0 where there is no limit.",
+            lambda: [(limit / 1_000_000, {"scope": scope}) for scope, _, limit in self._budgets()],
         )  # fmt: skip
         look(
             "agent.outbox.pending", "Messages that Slack does not have yet, by lane.",
@@ -79,6 +88,18 @@ class Watch:
             lambda: [(self._refused[reason], {"reason": reason}) for reason in (*_CLICKS, OTHER)], counts=True,
         )  # fmt: skip
 
+    def _budgets(self) -> Iterable[tuple[str, int, int]]:
+        """Each scope, what was taken under it and its limit, micro-USD."""
+        now, days = self._now, self._days
+        return (
+            ("run", now.most_spent_micro_usd, self._budget),
+            ("person_day", now.person_day_micro_usd, days.person_day),
+            ("everybody_day", now.everybody_day_micro_usd, days.everybody_day),
+        )
+
+    def _used(self) -> Iterable[tuple[float, Mapping[str, str]]]:
+        return [(taken / limit if limit else 0.0, {"scope": scope}) for scope, taken, limit in self._budgets()]
+
     def refresh(self) -> None:
         """Look; what cannot be read stays as it was."""
         try:
@@ -92,13 +113,23 @@ class Watch:
                 self._refused[reason if reason in _CLICKS else OTHER] += count
 
 
-def watch_breakers(metrics: Metrics, states: Callable[[], Mapping[str, str]]) -> None:
-    """1 for the state in which each circuit is, 0 for the others."""
+def watch_breakers(
+    metrics: Metrics, states: Callable[[], Mapping[str, str]], known: Callable[[], Iterable[str]]
+) -> None:
+    """1 for the state in which each circuit is, 0 for the others.
+
+    `known` names models and tools. The places that a tool reaches are whatever agents ask for, so a tool with several
+    circuits (`http_request https://…`) shows the worst of them under its own name; what nobody knows is `other`.
+    """
 
     def read() -> Iterable[tuple[float, Mapping[str, str]]]:
+        worst = dict.fromkeys(known(), BREAKER_STATES[0])
+        for name, state in states().items():
+            label = next((one for one in (name, name.partition(" ")[0]) if one in worst), OTHER)
+            worst[label] = max(worst.get(label, state), state, key=BREAKER_STATES.index)
         return [
-            (float(now == state), {"dependency": name, "state": state})
-            for name, now in states().items()
+            (float(now == state), {"dependency": label, "state": state})
+            for label, now in worst.items()
             for state in BREAKER_STATES
         ]
 

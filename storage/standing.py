@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from storage.ledger import booked, day_of
 from storage.outbox import LANES
 
 _APPROVALS = "SELECT count(*), min(created_at) FROM approvals WHERE state = 'pending'"
@@ -14,6 +15,7 @@ _TAKEOVERS = """SELECT count(*), min(CASE WHEN state = 'open' THEN opened_at END
 _RUNS = """SELECT status, count(*), min(created_at), max(spent_micro_usd + reserved_micro_usd) FROM runs
   WHERE status IN ('queued', 'running', 'waiting') GROUP BY status"""
 _OUTBOX = "SELECT lane, count(*), min(wanted_at) FROM outbox WHERE sent < wanted GROUP BY lane"
+_DEAREST = """SELECT max(spent_micro_usd + reserved_micro_usd) FROM ledger WHERE day = ? AND scope = 'person'"""
 _REFUSED = "SELECT kind, count(*), max(id) FROM audit WHERE id > ? GROUP BY kind"
 
 
@@ -31,6 +33,10 @@ class Standing:
     oldest_queued_s: float = 0.0
     most_spent_micro_usd: int = 0
     """Of one unfinished run, reservations included."""
+    person_day_micro_usd: int = 0
+    """Of the person who has most booked on this UTC day, reservations included."""
+    everybody_day_micro_usd: int = 0
+    """Of everybody."""
     outbox: Mapping[str, tuple[int, float]] = field(default_factory=dict[str, tuple[int, float]])
     """Lane → messages that wait, and how long the oldest does (real time)."""
 
@@ -52,6 +58,8 @@ def read_standing(conn: sqlite3.Connection, now: float, transport: float) -> Sta
         runs={status: count for status, (count, _, _) in runs.items()},
         oldest_queued_s=_age(now, queued[1]) if queued else 0.0,
         most_spent_micro_usd=max((spent for _, _, spent in runs.values()), default=0),
+        person_day_micro_usd=conn.execute(_DEAREST, (day_of(now),)).fetchone()[0] or 0,
+        everybody_day_micro_usd=booked(conn, day_of(now), "everybody").taken,
         outbox=lanes,
     )
 

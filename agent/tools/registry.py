@@ -75,6 +75,11 @@ class Registry:
         """All tools, sorted."""
         return tuple(sorted(self._tools))
 
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Those that something stands behind which can fail: all but those that run in the sandbox."""
+        return tuple(name for name in self.names if not self._tools[name].needs_sandbox)
+
     def get(self, name: str, worker: Worker | None = None) -> Tool[Any]:
         """The tool, as the worker may use it when one is named; raises ToolNotAllowed."""
         tool = self._tools.get(name)

@@ -230,6 +230,7 @@ async def test_tokens_from_the_cache_are_read_and_cost_less_than_fresh_ones(wire
     fresh = await wire.ask(wires.cached(wire.format, "x", fresh=100_000, read=0))
     cheap = await wire.ask(wires.cached(wire.format, "x", fresh=10_000, read=90_000))
     assert cheap.input_tokens == fresh.input_tokens == 100_000
+    assert (cheap.cache_read_tokens, fresh.cache_read_tokens) == (90_000, 0)
     assert fresh.cost_micro_usd * 0.1 < cheap.cost_micro_usd < fresh.cost_micro_usd * 0.6
 
 
@@ -238,7 +239,7 @@ async def test_tokens_written_to_the_cache_cost_more_and_stay_within_the_bound(w
         return  # nobody else bills writes
     fresh = await wire.ask(wires.cached(wire.format, "x", fresh=1_000, read=0))
     written = await wire.ask(wires.cached(wire.format, "x", fresh=0, read=0, written=1_000))
-    assert written.input_tokens == 1_000
+    assert (written.input_tokens, written.cache_write_tokens, fresh.cache_write_tokens) == (1_000, 1_000, 0)
     assert written.cost_micro_usd > fresh.cost_micro_usd
     assert written.cost_micro_usd <= wire.model.highest_cost(wire.request())
 

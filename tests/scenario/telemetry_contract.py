@@ -37,6 +37,11 @@ _KINDS = {
     "invoke_workflow": "CHAIN", "plan": "AGENT", "invoke_agent": "AGENT", "chat": "LLM", "execute_tool": "TOOL",
     "approval": "GUARDRAIL", "takeover": "GUARDRAIL", "deliver": "CHAIN", "evaluate": "EVALUATOR",
 }  # fmt: skip
+_TOKENS = {
+    "input": "input", "output": "output", "cache_read.input": "cache_read", "cache_creation.input": "cache_write",
+    "cache_write.input": "cache_write",
+}  # fmt: skip
+"""Names in the conventions → names in the journal."""
 _SAMPLE = re.compile(r"^agent_approval_decisions_total\{([^}]*)\} (\S+)$", re.MULTILINE)
 
 
@@ -193,8 +198,8 @@ def cost_and_tokens_equal_the_ledger(seen: Capture) -> Iterator[str]:
         if cost != sum(e.cost_micro_usd for e in ledger):
             yield f"run {run}: spans cost {cost} micro-USD"
         done = [e for e in ledger if isinstance(e, ev.ModelCallFinished)]
-        for kind in ("input", "output"):
-            tokens = sum(int(s.attributes.get(f"gen_ai.usage.{kind}_tokens", 0)) for s in chats)
+        for name, kind in _TOKENS.items():
+            tokens = sum(int(s.attributes.get(f"gen_ai.usage.{name}_tokens", 0)) for s in chats)
             if tokens != sum(getattr(e, f"{kind}_tokens") for e in done):
                 yield f"run {run}: spans have {tokens} {kind} tokens"
 

@@ -47,7 +47,7 @@ class Chatty(Touch):
 
 REPLIES = [
     # approved, over a restart
-    script.plan(),
+    replace(script.plan(), cache_read_tokens=4, cache_write_tokens=3),
     script.use(("calculate", {"expression": "6 * 7"}), ("chatty", {"name": "one"})),
     script.sql("UPDATE drinks SET price = 410 WHERE id = 1"),
     script.end(),
@@ -260,6 +260,11 @@ def _more_tokens(seen: Capture) -> Capture:
     return but(seen, span, attributes=attributes(span, gen_ai__usage__output_tokens=11))
 
 
+def _cached_less(seen: Capture) -> Capture:
+    span = next(s for s in seen.named("chat") if "gen_ai.usage.cache_read.input_tokens" in s.attributes)
+    return but(seen, span, attributes=attributes(span, gen_ai__usage__cache_read__input_tokens=None))
+
+
 def _counted_once_more(seen: Capture) -> Capture:
     line = 'agent_approval_decisions_total{decision="denied",source="slack",tool="query_sql"} '
     assert f"{line}1.0" in seen.metrics
@@ -308,6 +313,7 @@ MUTATIONS: list[tuple[str, Callable[[Capture], Capture], Callable[..., object]]]
     ("a start without a yes", _undecided, telemetry_contract.every_gated_call_has_one_decision_and_starts_after_it),
     ("another cost", _dearer, telemetry_contract.cost_and_tokens_equal_the_ledger),
     ("more tokens", _more_tokens, telemetry_contract.cost_and_tokens_equal_the_ledger),
+    ("other cached tokens", _cached_less, telemetry_contract.cost_and_tokens_equal_the_ledger),
     ("a canary on the wire", lambda seen: replace(seen, bodies=[*seen.bodies, CANARY.encode()]),
      telemetry_contract.no_canary_anywhere),
     ("a canary in base64", lambda seen: replace(seen, bodies=[base64.b64encode(SHAPED.encode())]),
