@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, cast
 
 from pydantic import Field
@@ -16,12 +17,13 @@ from agent.facts.path import path_flags
 from agent.facts.python import python_facts
 from agent.facts.seeds import seed_patterns
 from agent.facts.shell import shell_facts
-from agent.facts.sql import sql_facts
+from agent.facts.sql import Dialect, sql_facts
 from agent.facts.url import http_facts
 from agent.policy import Policy
 
 _READS = frozenset({"search", "list_files", "read_file", "calculate"})
 SOMEBODY = Principal(team="T0", user="U0")
+_NONE: Mapping[str, Dialect] = MappingProxyType({})
 
 
 class Call(Value):
@@ -38,9 +40,12 @@ class Call(Value):
     chain: Chain = Chain()
 
 
-def rate_call(policy: Policy, call: Call) -> tuple[Risk, Facts]:
-    """The rating of a call and what it stands on; raises ValueError when the facts given are none."""
-    facts = static_facts(call.tool, call.args)
+def rate_call(policy: Policy, call: Call, dialects: Mapping[str, Dialect] = _NONE) -> tuple[Risk, Facts]:
+    """The rating of a call and what it stands on; raises ValueError when the facts given are none.
+
+    `dialects` say whose SQL each named database speaks; one that is not named speaks SQLite's.
+    """
+    facts = static_facts(call.tool, call.args, dialects)
     if call.facts:
         counts, flags = call.facts.get("counts", {}), call.facts.get("flags", [])
         if not isinstance(counts, dict) or not isinstance(flags, list | tuple):
@@ -62,7 +67,9 @@ def rate_call(policy: Policy, call: Call) -> tuple[Risk, Facts]:
     return risk, facts
 
 
-def static_facts(tool: str, args: Mapping[str, Any]) -> Facts:  # noqa: PLR0911  one line a tool reads best
+def static_facts(  # noqa: PLR0911  one line a tool reads best
+    tool: str, args: Mapping[str, Any], dialects: Mapping[str, Dialect] = _NONE
+) -> Facts:
     """The facts of a call of a tool that comes with Second Key, as far as its text tells them; never raises."""
 
     def text(name: str) -> str:
@@ -75,7 +82,8 @@ def static_facts(tool: str, args: Mapping[str, Any]) -> Facts:  # noqa: PLR0911 
         case "run_python":
             return python_facts(text("code"))
         case "query_sql":
-            return sql_facts(text("sql"), text("database") or "?")
+            database = text("database")
+            return sql_facts(text("sql"), database or "?", dialects.get(database, "sqlite"))
         case "http_request":
             return http_facts(text("method") or "GET", text("url"), text("body"))
         case "write_file":

@@ -17,9 +17,11 @@ from slack_sdk.web.async_client import AsyncWebClient
 from agent.clock import SystemClock
 from agent.domain import Principal, Terms
 from agent.errors import ConfigurationError
+from agent.facts.sql import Dialect
 from agent.hypothetical import Call, rate_call
 from agent.policy import Policy
 from agent.terms import Scope
+from agent.tools.databases import dialects_of
 from bot.cli_explain import object_of
 from bot.cli_policy import policy_of, say
 from bot.config import Settings
@@ -117,7 +119,7 @@ def _answer(settings: Settings, policy: Policy, question: Question, slack: _Slac
     if slack.refusal:
         return Answer(key, may=False, why=slack.refusal, unknown=tuple(slack.unknown))
     entries = _entries(settings)
-    terms, tier = _terms(policy, question, clock.now())
+    terms, tier = _terms(policy, question, clock.now(), dialects_of(settings.databases))
     scope = Scope(tool=question.tool, channel=question.channel, tier=tier)
 
     def named(terms: Terms) -> bool | None:
@@ -144,12 +146,15 @@ def _why(may: bool | None, terms: Terms, *, registered: bool) -> str:  # noqa: F
     return f"they are not among {of}, and the registry does not name them for this."
 
 
-def _terms(policy: Policy, question: Question, now: float) -> tuple[Terms, str]:
+def _terms(
+    policy: Policy, question: Question, now: float, dialects: Mapping[str, Dialect]
+) -> tuple[Terms, str]:  # fmt: skip
     """How such a call is asked, and its tier when it was given with its arguments."""
     if not question.arguments:
         return policy.terms(()), question.tier
     args = object_of(question.arguments, "arguments are", "--args '{\"a\": 1}'")
-    risk, _ = rate_call(policy, Call(tool=question.tool, args=args, channel=question.channel, at=now))
+    call = Call(tool=question.tool, args=args, channel=question.channel, at=now)
+    risk, _ = rate_call(policy, call, dialects)
     return risk.terms, question.tier or risk.tier.value
 
 

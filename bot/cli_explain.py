@@ -20,6 +20,7 @@ from agent.errors import ConfigurationError, JournalError
 from agent.facts.model import Facts
 from agent.hypothetical import Call, rate_call
 from agent.state import IllegalTransition, RunState, fold
+from agent.tools.databases import dialects_of
 from agent.tools.registry import default_tools
 from bot.cli_audit import moment_of
 from bot.cli_policy import policy_of, print_json, say
@@ -62,15 +63,15 @@ def explain_call(
         call["principal"] = _principal(around.principal)
     if around.channel:
         call["channel"] = around.channel
-    policy = policy_of(settings, file)
+    policy, dialects = policy_of(settings, file), dialects_of(settings.databases)
     try:
         if around.chain:
             call["chain"] = object_of(around.chain, "chain is", '--chain \'{"rows": 900, "actions": 4}\'')
         elif state is not None:
-            _, facts = rate_call(policy, Call.model_validate(call))
+            _, facts = rate_call(policy, Call.model_validate(call), dialects)
             call["chain"] = chain_of(state, "", facts)
         given = Call.model_validate(call)
-        risk, facts = rate_call(policy, given)
+        risk, facts = rate_call(policy, given, dialects)
     except ValueError as error:
         raise ConfigurationError(
             f"The call is not valid: {_wrong(error)}.", fix="Mend that; `secondkey policy explain --help`."

@@ -6,20 +6,24 @@ import json
 import sqlite3
 import sys
 import tomllib
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import Field, ValidationError
 
 from agent.domain import Tier, Value
 from agent.errors import ConfigurationError
+from agent.facts.sql import Dialect
 from agent.hypothetical import Call, rate_call
 from agent.policy import Policy, load_policy
 from agent.policy_check import check_policy
+from agent.tools.databases import dialects_of
 from agent.tools.registry import default_tools
 from bot.config import Settings
 from bot.words import count
@@ -27,6 +31,7 @@ from storage.database import read_only
 from storage.policies import Loaded, last_loaded
 
 _SOON_TOOLS = ("run_shell", "http_request")
+_SQLITE: Mapping[str, Dialect] = MappingProxyType({})
 
 
 class TableTest(Value):
@@ -106,10 +111,12 @@ def test(settings: Settings, file: Path | None, tests: Path | None) -> int:
         raise ConfigurationError(f"There are no tests at {beside}.", fix="Write some, or name them with --tests.")
     path = tests or beside
     text = path.read_text(encoding="utf-8") if path else shipped_tests()
+    # What is shipped is written in SQLite's SQL, whatever databases are called here.
+    dialects = dialects_of(settings.databases) if path else {}
     failed = 0
     table = read_table(text, str(path or "the shipped tests"))
     for row in table.test:
-        wrong = try_row(policy, row)
+        wrong = try_row(policy, row, dialects)
         failed += bool(wrong)
         if wrong:
             say(f"FAILED {row.name}: {'; '.join(wrong)}")
@@ -134,12 +141,12 @@ def read_table(text: str, where: str) -> Table:
         raise ConfigurationError(f"{where} is not valid at {place}: {first['msg']}.", fix="Mend that row.") from error
 
 
-def try_row(policy: Policy, row: TableTest) -> list[str]:
+def try_row(policy: Policy, row: TableTest, dialects: Mapping[str, Dialect] = _SQLITE) -> list[str]:
     """What came out otherwise than the row says; empty when it is right."""
     call = {"tool": row.tool, "args": row.args, "principal": row.principal, "channel": row.channel, "facts": row.facts}
     at = row.at.replace(tzinfo=row.at.tzinfo or UTC).timestamp() if row.at else 0.0
     try:
-        risk, _ = rate_call(policy, Call.model_validate(call | {"at": at, "chain": row.chain}))
+        risk, _ = rate_call(policy, Call.model_validate(call | {"at": at, "chain": row.chain}), dialects)
     except ValueError as error:
         return [str(error).replace("\n", " ")]
     rules = {reason.rule for reason in risk.reasons}

@@ -104,6 +104,13 @@ def named_databases(
     return found
 
 
+def dialects_of(given: Mapping[str, Path | Mapping[str, Any]]) -> dict[str, Dialect]:
+    """Whose SQL each configured database speaks, by its settings alone: without a secret or a driver."""
+    return {
+        name: "sqlite" if isinstance(item, Path) or not item.get("url") else "postgres" for name, item in given.items()
+    }
+
+
 def _from_table(name: str, table: Mapping[str, Any], broker: Broker) -> NamedDatabase:
     try:
         given = _Given.model_validate(dict(table))
