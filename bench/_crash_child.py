@@ -27,7 +27,9 @@ from typing import Any
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.web.async_client import AsyncWebClient
 
-import bot.app as composition
+import bot.composition.deciding
+import bot.composition.driving
+import bot.composition.materials
 import bot.deadlines
 import bot.delivery
 import bot.posting
@@ -40,6 +42,7 @@ from agent.tools.base import Tool
 from agent.tools.registry import default_tools
 from bench._crash_plants import PLANTS
 from bench._crash_tools import effect_tools, with_rules
+from bot.app import App
 from bot.config import Settings
 
 Json = dict[str, Any]
@@ -144,7 +147,7 @@ def live(order: Json, pipe: int) -> None:
 
 
 async def _serve(trap: Trap, clock: SteeredClock, settings: Settings) -> None:
-    app = await composition.App.start(settings, environment={}, clock=clock)
+    app = await App.start(settings, environment={}, clock=clock)
     trap.tell(ready=app is not None)
     await asyncio.Event().wait()
 
@@ -156,7 +159,7 @@ def _put_up(trap: Trap, order: Json) -> None:
     _around_slack(trap)
     tools = (*default_tools(), *effect_tools(Path(order["effects"])))
     _around_tools(trap, tools)
-    real = composition.load_policy
+    real = bot.composition.deciding.load_policy
 
     def policy(source: Path | None = None) -> Policy:
         return with_rules(real(source))
@@ -164,12 +167,9 @@ def _put_up(trap: Trap, order: Json) -> None:
     async def no_sandbox() -> NoSandbox:
         return NoSandbox("Nothing here runs code.")
 
-    _replace(
-        composition,
-        default_tools=lambda *_: tools,
-        choose=no_sandbox,
-        load_policy=policy,
-    )
+    _replace(bot.composition.materials, default_tools=lambda *_: tools)
+    _replace(bot.composition.driving, choose=no_sandbox)
+    _replace(bot.composition.deciding, load_policy=policy)
 
 
 def _replace(target: Any, **new: object) -> None:  # noqa: ANN401  # a module or a class

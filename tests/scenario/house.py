@@ -18,8 +18,8 @@ from agent.domain import RunStatus
 from agent.policy import Policy, load_policy
 from agent.ports import Sandbox
 from agent.tools.registry import default_tools
-from bot import app as composition
 from bot.app import App
+from bot.composition import deciding, driving, materials
 from bot.config import Settings
 from simulator import payloads
 from simulator.driver import Driver
@@ -134,9 +134,9 @@ class House:
                 found.version, found.mode, found.people, found.limits, (*found.shipped, *touch.own), found.own
             )
 
-        self.patch.setattr(composition, "choose", chosen)
-        self.patch.setattr(composition, "default_tools", lambda *_: tools)
-        self.patch.setattr(composition, "load_policy", policy)
+        self.patch.setattr(driving, "choose", chosen)
+        self.patch.setattr(materials, "default_tools", lambda *_: tools)
+        self.patch.setattr(deciding, "load_policy", policy)
 
     # -- what people do ------------------------------------------------------------------------------------------
 

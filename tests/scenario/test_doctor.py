@@ -17,8 +17,8 @@ import yaml
 
 from agent.clock import SystemClock
 from agent.sandbox.none import NoSandbox
-from bot import app as composition
 from bot.cli_doctor import report
+from bot.composition import driving
 from bot.config import Settings
 from bot.doctor.finding import Finding
 from bot.doctor.workspace import look_at_slack
@@ -241,7 +241,7 @@ async def test_readiness_names_the_sandbox_and_its_lack_is_a_warning(
         return NoSandbox("bwrap: not found")
 
     house = await open_house()
-    monkeypatch.setattr(composition, "choose", none)
+    monkeypatch.setattr(driving, "choose", none)
     await house.restart()
     async with aiohttp.ClientSession() as session, session.get(f"{house.app.url}/readyz") as answer:
         body = await answer.json()

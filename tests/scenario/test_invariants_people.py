@@ -9,7 +9,7 @@ import pytest
 from agent.domain import Principal, RunStatus, Tier
 from agent.fakes import ScriptedModel
 from agent.policy import load_policy
-from bot.app import PolicyEntitlement
+from bot.deciders import PolicyEntitlement
 from tests.scenario import script
 from tests.scenario.conftest import Opened
 from tests.scenario.house import House

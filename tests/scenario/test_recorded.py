@@ -12,9 +12,9 @@ import pytest
 
 from agent.errors import ConfigurationError
 from agent.sandbox.none import NoSandbox
-from bot import app as composition
 from bot import cli_replay_run
 from bot.cli_replay_run import Wanted
+from bot.composition import driving
 from bot.config import Settings
 from tests.scenario.rerun import rerun
 from tests.scenario.script import end, plan, say, sql, use
@@ -50,7 +50,7 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
     async def none() -> NoSandbox:
         return NoSandbox()
 
-    monkeypatch.setattr(composition, "choose", none)
+    monkeypatch.setattr(driving, "choose", none)
     make_project(tmp_path / "project")
     make_shop(tmp_path / "shop.db")
     return Terminal(tmp_path)

@@ -12,9 +12,9 @@ from agent import prompting
 from agent.domain import Worker
 from agent.sandbox.none import NoSandbox
 from agent.tools.registry import Registry
-from bot import app as composition
 from bot import cli_replay_run
 from bot.cli_replay_run import Wanted
+from bot.composition import driving
 from bot.config import Settings
 from tests.scenario.script import end, plan, say, sql, use
 from tests.scenario.terminal import RAISE, Terminal, Typist
@@ -29,7 +29,7 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
     async def none() -> NoSandbox:
         return NoSandbox()
 
-    monkeypatch.setattr(composition, "choose", none)
+    monkeypatch.setattr(driving, "choose", none)
     make_project(tmp_path / "project")
     make_shop(tmp_path / "shop.db")
     made = Terminal(tmp_path)

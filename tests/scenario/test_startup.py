@@ -17,8 +17,8 @@ from agent.errors import ConfigurationError
 from agent.fakes import ScriptedModel
 from agent.sandbox.none import NoSandbox
 from bot import __main__ as command_line
-from bot import app as composition
 from bot.app import App
+from bot.composition import driving
 from bot.config import Settings
 from simulator.server import Simulator
 from tests.scenario import script
@@ -221,7 +221,7 @@ async def test_without_a_sandbox_code_is_refused_with_a_sentence_and_everything_
     async def none() -> NoSandbox:
         return NoSandbox("bwrap: not found")
 
-    monkeypatch.setattr(composition, "choose", none)
+    monkeypatch.setattr(driving, "choose", none)
     await house.restart()
     ts = await house.ask("Run this Python: print(1)")
     answer = await house.answer(ts)

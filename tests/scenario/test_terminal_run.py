@@ -14,8 +14,8 @@ from agent.clock import SystemClock
 from agent.errors import ConfigurationError, QuotaExceeded
 from agent.fakes import ManualClock
 from agent.sandbox.none import NoSandbox
-from bot import app as composition
 from bot import cli_run
+from bot.composition import driving
 from storage.audit import verify_file
 from storage.database import read_only
 from storage.fakes import REQUESTER, Store
@@ -32,7 +32,7 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
     async def none() -> NoSandbox:
         return NoSandbox()
 
-    monkeypatch.setattr(composition, "choose", none)
+    monkeypatch.setattr(driving, "choose", none)
     make_project(tmp_path / "project")
     make_shop(tmp_path / "shop.db")
     return Terminal(tmp_path)

@@ -1,0 +1,1 @@
+"""Part by part, what `bot/app.py` builds; nothing else imports from here."""
