@@ -25,7 +25,10 @@ class Chain(Value):
 
     def as_rule_input(self) -> dict[str, Any]:
         """A plain map for the rule engine."""
-        return self.model_dump()
+        return {name: getattr(self, name) for name in _SUMS}
+
+
+_SUMS = tuple(Chain.model_fields)
 
 
 def chain_of(state: RunState, rated: str, facts: Facts) -> Chain:

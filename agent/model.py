@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from agent.errors import ConfigurationError, ModelMisconfigured, ModelReplyInvalid, ModelUnavailable
-from agent.ports import Clock, Message, ModelReply, ModelRequest, ToolCall, ToolSpec
+from agent.ports import Clock, Message, ModelReply, ModelRequest, ToolCall
 from agent.resilience import Breakers
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def most_tokens(request: ModelRequest) -> int:
 
 
 def _most_input_tokens(request: ModelRequest) -> int:
-    pieces = [_message_bytes(message) for message in request.messages] + [_tool_bytes(tool) for tool in request.tools]
+    pieces = [_message_bytes(message) for message in request.messages] + [tool.size for tool in request.tools]
     return sum(pieces) + _TOKENS_A_PIECE * len(pieces) + _TOKENS_A_REQUEST
 
 
@@ -251,9 +251,5 @@ def _call_bytes(call: ToolCall) -> int:
     return _bytes(call.id, call.tool, json.dumps(call.arguments, default=str)) + _TOKENS_A_PIECE
 
 
-def _tool_bytes(tool: ToolSpec) -> int:
-    return _bytes(tool.name, tool.description, json.dumps(tool.schema, default=str))
-
-
 def _bytes(*texts: str) -> int:
-    return sum(len(text.encode("utf-8", "replace")) for text in texts)
+    return sum([len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in texts])

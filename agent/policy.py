@@ -52,6 +52,20 @@ class Policy:
     own: tuple[Rule, ...] = ()
     directory: Directory = field(default_factory=Nobody, compare=False)
     """Who belongs to user groups and the registry now."""
+    _raising: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
+    _lowering: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
+    _named: frozenset[str] = field(init=False, repr=False, compare=False)
+    """What the conditions name, and maybe more; nothing else need be told to the rule engine."""
+    _usual: Terms = field(init=False, repr=False, compare=False)
+    """The terms where no rule sets any."""
+
+    def __post_init__(self) -> None:
+        """Put aside what each rating would find out anew."""
+        rules = (*self.shipped, *self.own)
+        object.__setattr__(self, "_raising", tuple(rule for rule in self.own if not rule.text.lower))
+        object.__setattr__(self, "_lowering", tuple(rule for rule in self.own if rule.text.lower))
+        object.__setattr__(self, "_named", frozenset(name for rule in rules for name in rule.program.variables()))
+        object.__setattr__(self, "_usual", terms_of((), self.people, self.limits))
 
     def rate(
         self,
@@ -66,16 +80,15 @@ class Policy:
         chain: Chain | None = None,
     ) -> Risk:
         """Rate one call; never raises. `read_only` is the tool's own word, for `observe`; `at` is business time."""
-        strictest = self.terms(())
         try:
             context = self._context(tool_name, args, facts, principal, channel=channel, at=at, chain=chain or Chain())
         except BaseException as error:  # noqa: BLE001 - the rule engine's panics are no Exception
             unless_ours(error)
-            return Risk(tier=Tier.HIGH, reasons=(_policy_error("the call"),), terms=strictest)
+            return Risk(tier=Tier.HIGH, reasons=(_policy_error("the call"),), terms=self._usual)
         failed: list[Reason] = []
         shipped = _matching(self.shipped, context, failed)
-        raising = _matching([rule for rule in self.own if not rule.text.lower], context, failed)
-        lowering = _matching([rule for rule in self.own if rule.text.lower], context, failed)
+        raising = _matching(self._raising, context, failed)
+        lowering = _matching(self._lowering, context, failed)
         hits = [*shipped, *raising]
         terms = self.terms([rule.text for rule in hits])
         if failed:
@@ -102,9 +115,15 @@ class Policy:
             reasons = [Reason(rule="observe", text="In observe mode everything but reads is asked.")]
         return Risk(tier=tier, reasons=tuple(reasons), terms=terms)
 
+    @property
+    def reads_the_time(self) -> bool:
+        """Whether the same call may be rated otherwise a minute later."""
+        return "time" in self._named
+
     def terms(self, rules: Iterable[RuleText]) -> Terms:
         """How an action is asked for which these rules matched."""
-        return terms_of(rules, self.people, self.limits)
+        setting = [rule for rule in rules if rule.sets_terms]
+        return terms_of(setting, self.people, self.limits) if setting else self._usual
 
     def terms_named(self, names: Sequence[str]) -> Terms:
         """The terms that the rules of these names set now; a rule that is gone sets none."""
@@ -150,38 +169,42 @@ class Policy:
         at: float,
         chain: Chain,
     ) -> cel.Context:
-        now = datetime.fromtimestamp(at, tz=ZoneInfo(self.limits.time_zone))
-        return cel.Context(
-            {
-                "tool": tool,
-                "args": dict(args),
-                "facts": facts.as_rule_input(),
-                "principal": {
-                    "kind": principal.kind,
-                    "team": principal.team,
-                    "user": principal.user,
-                    "key": principal.key,
-                },
-                "mode": self.mode,
-                "limits": {
-                    "max_files": self.limits.max_files,
-                    "approval_timeout_s": self.limits.approval_timeout_s,
-                    "quorum": self.limits.quorum,
-                    "run_rows": self.limits.run_rows,
-                    "run_irreversible": self.limits.run_irreversible,
-                    "run_spend": int(self.limits.run_spend * 1_000_000),
-                    "run_denials": self.limits.run_denials,
-                },
-                "channel": channel,
-                "time": {
-                    "hour": now.hour,
-                    "minute": now.minute,
-                    "weekday": now.isoweekday(),
-                    "date": f"{now:%Y-%m-%d}",
-                },
-                "chain": chain.as_rule_input(),
+        # Arguments and facts always, also when no rule names them: what the engine cannot take makes the call high.
+        told: dict[str, Any] = {
+            "tool": tool,
+            "args": dict(args),
+            "facts": facts.as_rule_input(),
+            "mode": self.mode,
+            "channel": channel,
+        }
+        if "principal" in self._named:
+            told["principal"] = {
+                "kind": principal.kind,
+                "team": principal.team,
+                "user": principal.user,
+                "key": principal.key,
             }
-        )
+        if "limits" in self._named:
+            told["limits"] = {
+                "max_files": self.limits.max_files,
+                "approval_timeout_s": self.limits.approval_timeout_s,
+                "quorum": self.limits.quorum,
+                "run_rows": self.limits.run_rows,
+                "run_irreversible": self.limits.run_irreversible,
+                "run_spend": int(self.limits.run_spend * 1_000_000),
+                "run_denials": self.limits.run_denials,
+            }
+        if "time" in self._named:
+            now = datetime.fromtimestamp(at, tz=ZoneInfo(self.limits.time_zone))
+            told["time"] = {
+                "hour": now.hour,
+                "minute": now.minute,
+                "weekday": now.isoweekday(),
+                "date": f"{now:%Y-%m-%d}",
+            }
+        if "chain" in self._named:
+            told["chain"] = chain.as_rule_input()
+        return cel.Context(told)
 
 
 def load_policy(source: str | Path | None = None) -> Policy:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,13 +112,19 @@ class Ids(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ToolSpec:
-    """What a model is told of a tool: name, sentence, JSON Schema of its arguments."""
+    """What a model is told of a tool: name, sentence, JSON Schema of its arguments; the schema stays as it is."""
 
     name: str
     description: str
     schema: Mapping[str, Any]
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Bytes of it as JSON; the same few tools are sent with every call, and a schema is long."""
+        written = f"{self.name}{self.description}{json.dumps(self.schema, default=str)}"
+        return len(written.encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,26 @@ import json
 from dataclasses import dataclass
 
 from agent import events as ev
-from agent.chain import chain_of
-from agent.domain import TAKEOVER_LIMIT_S, ApprovalState, Outcome, Principal, Reason, Risk, Terms, Tier, content_hash
+from agent.chain import Chain, chain_of
+from agent.domain import (
+    TAKEOVER_LIMIT_S,
+    Action,
+    ApprovalState,
+    Outcome,
+    Principal,
+    Reason,
+    Risk,
+    Terms,
+    Tier,
+    content_hash,
+)
 from agent.equipment import Box, Equipment
 from agent.errors import SandboxUnavailable
 from agent.facts.model import Facts
 from agent.gate import Verdict, decide
 from agent.granting import Granter, reason_of
 from agent.origins import Origins
+from agent.policy import Policy
 from agent.ports import Intention
 from agent.proposing import SUMMARY_CHARACTERS, refusal, worker_of
 from agent.secrets import redacted
@@ -22,6 +34,8 @@ from agent.state import ActionState, RunState
 from agent.supervisor import RateAction
 from agent.terms import Scope
 from agent.tools.base import Preview
+
+RATINGS_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +48,30 @@ class Rating:
     headline: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Rated:
+    """What the policy said, and of what: the same policy says the same of it again."""
+
+    policy: Policy
+    action: Action
+    facts: Facts
+    read_only: bool
+    chain: Chain
+    risk: Risk
+
+    def is_of(self, policy: Policy, action: Action, facts: Facts, chain: Chain, *, read_only: bool) -> bool:
+        """Whether exactly this is to be rated."""
+        same = self.policy is policy and self.action is action and self.read_only == read_only
+        return same and self.facts == facts and self.chain == chain
+
+
 class Rater:
     """Rates actions and opens what they need: nothing, an approval, or a takeover."""
 
     def __init__(self, equipment: Equipment) -> None:
         self._kit = equipment
+        self._rated: dict[str, _Rated] = {}
+        """The newest ratings by action: most actions start at once, and everything is as it was then."""
         self._granter = Granter(equipment)
         self._origins = Origins(equipment)
 
@@ -87,16 +120,26 @@ class Rater:
         return Rating(verdict, facts, preview, headline)
 
     def _risk(self, state: RunState, item: ActionState, facts: Facts, *, read_only: bool) -> Risk:
-        return self._kit.policy().rate(
-            item.action.tool,
-            item.action.arguments,
+        policy, action = self._kit.policy(), item.action
+        chain = chain_of(state, action.id, facts)
+        rated = self._rated.pop(action.id, None)
+        if rated is not None and rated.is_of(policy, action, facts, chain, read_only=read_only):
+            return rated.risk
+        risk = policy.rate(
+            action.tool,
+            action.arguments,
             facts,
             self._requester(state),
             read_only=read_only,
             channel=self._channel(state),
             at=self._kit.clock.now(),
-            chain=chain_of(state, item.action.id, facts),
+            chain=chain,
         )
+        if not policy.reads_the_time:
+            self._rated[action.id] = _Rated(policy, action, facts, read_only, chain, risk)
+            if len(self._rated) > RATINGS_KEPT:
+                del self._rated[next(iter(self._rated))]
+        return risk
 
     def _channel(self, state: RunState) -> str:
         return state.task.place.channel if state.task is not None else ""

@@ -78,8 +78,9 @@ _SCHEMAS: Mapping[Worker, type[_Result]] = MappingProxyType(
 _Read = TypeVar("_Read", bound=Submitted)
 
 
+@cache
 def result_tool(worker: Worker | None = None) -> ToolSpec:
-    """The tool with which a worker gives its step back."""
+    """The tool with which a worker gives its step back; made once."""
     sentence = "Give the step back: finished (done), or impossible (blocked)."
     return ToolSpec(SUBMIT_RESULT, sentence, schema_of(_SCHEMAS[worker] if worker else _Result))
 

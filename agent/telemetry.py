@@ -112,19 +112,32 @@ class Telemetry:
     ) -> None:
         """`called_mcp` hears of each request to an MCP server: its method, its seconds, its error's code or nothing."""
         self._tracer = tracer or trace.NoOpTracer()
+        self._traces = tracer is not None
         self._called_mcp, self._monotonic = called_mcp, monotonic
 
     @contextmanager
     def tool_call(self, state: RunState, item: ActionState) -> Generator[None]:
         """Around one tool call; its `execute_tool` span follows from the journal."""
-        with _under_way(state.run, "tool", item.action.id, item.attempt):
+        with self._under_way(state.run, "tool", item.action.id, item.attempt):
             yield
 
     @contextmanager
     def model_call(self, state: RunState, call: str) -> Generator[None]:
         """Around one wire call; its `chat` span follows from the journal."""
-        with _under_way(state.run, "chat", call):
+        with self._under_way(state.run, "chat", call):
             yield
+
+    @contextmanager
+    def _under_way(self, run: str, *parts: str | int) -> Generator[None]:
+        tokens = structlog.contextvars.bind_contextvars(**ids_of(run, *parts))
+        try:
+            if self._traces:  # without an SDK there is nobody to whom a span could be a parent
+                with trace.use_span(trace.get_current_span(context_of(run, *parts))):
+                    yield
+            else:
+                yield
+        finally:
+            structlog.contextvars.reset_contextvars(**tokens)
 
     @contextmanager
     def delivery(self, run: str, kind: str, about: tuple[str, str], now: Callable[[], float]) -> Generator[Span]:
@@ -179,13 +192,3 @@ def failed(span: Span, code: str) -> None:
     """Note a failure by its code; never by its text, which may hold what it must not."""
     span.set_attribute(ERROR_TYPE, code)
     span.set_status(Status(StatusCode.ERROR, code))
-
-
-@contextmanager
-def _under_way(run: str, *parts: str | int) -> Generator[None]:
-    ids = {"run_id": run, "trace_id": f"{trace_id_of(run):032x}", "span_id": f"{span_id_of(run, *parts):016x}"}
-    with (
-        trace.use_span(trace.get_current_span(context_of(run, *parts))),
-        structlog.contextvars.bound_contextvars(**ids),
-    ):
-        yield

