@@ -38,9 +38,11 @@ class Touch(Tool[TouchArguments]):
     seen = Facts(effects=(Intent(effect=Effect.CREATE, target="touch:a"),), where="workspace")
 
     async def facts(self, arguments: TouchArguments, context: ToolContext) -> Facts:
+        del arguments, context
         return self.seen
 
     def headline(self, arguments: TouchArguments, preview: Preview) -> str:
+        del arguments, preview
         return "Touch"
 
 
