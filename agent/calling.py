@@ -23,7 +23,7 @@ from agent.ports import ChatModel, CountsTokens, Fact, Intention, ModelReply, Mo
 from agent.proposing import SUMMARY_CHARACTERS
 from agent.rating import put_blob
 from agent.recording import Ended
-from agent.resilience import retry_delay
+from agent.resilience import jittered, retry_delay
 from agent.sealing import sealed
 from agent.secrets import redacted
 from agent.state import RunState
@@ -177,7 +177,8 @@ class Caller:
         delay = retry_delay(_failures(state, call), error)
         again = delay is not None or isinstance(error, ModelReplyInvalid)
         if delay is not None:
-            self._not_before[state.run, call.model] = self._kit.clock.monotonic() + delay
+            wait_s = jittered(delay, self._kit.roll())
+            self._not_before[state.run, call.model] = self._kit.clock.monotonic() + wait_s
         detail = self._kit.redact(str(error))[:SUMMARY_CHARACTERS]
         return _failed(call, error.code, detail, cost, duration_ms, retryable=again)
 

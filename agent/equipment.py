@@ -25,6 +25,10 @@ def _no_grants(tool: str, requester: str) -> Sequence[Standing]:
     return ()
 
 
+def _no_jitter() -> float:
+    return 0.0
+
+
 async def _nobody(key: str) -> bool:
     del key
     return False
@@ -75,6 +79,8 @@ class Equipment:
     """Whether this principal may still decide, looked up afresh."""
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     """How backoff waits; real seconds."""
+    roll: Callable[[], float] = _no_jitter
+    """A number from 0 to 1, by which backoff is spread; always 0 where nothing is set."""
     breakers: Breakers | None = None
     """Of the services behind tools; unset, none is left alone."""
     still_entitled: Callable[[str, Sequence[str]], Awaitable[frozenset[str]]] | None = None

@@ -260,10 +260,14 @@ class ActionFinished(Value):
 
 
 class ActionResumed(Value):
-    """A started action of a dead process is safe to run again: it is read-only or idempotent."""
+    """A started action may run again, as it is read-only or idempotent: its process died, or its service failed."""
 
     type: Literal["action_resumed"] = "action_resumed"
     action: str
+    code: str = ""
+    """What this attempt failed with, when it is tried again after a passing fault; empty for a process that died."""
+    summary: str = ""
+    duration_ms: int = 0
 
 
 class ApprovalRequested(Value):

@@ -8,12 +8,13 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from agent import events as ev
-from agent.domain import ApprovalState, Outcome, digest_of
+from agent.domain import ApprovalState, Outcome, Tier, digest_of
 from agent.equipment import Box, Equipment
 from agent.errors import (
     ApprovalNotValid,
     CircuitOpen,
     GrantNotValid,
+    McpUnavailable,
     PreviewMismatch,
     ReceiptNotValid,
     SandboxUnavailable,
@@ -28,7 +29,7 @@ from agent.ports import Fact, Intention
 from agent.proposing import SUMMARY_CHARACTERS, Proposer, refusal, worker_of
 from agent.rating import Rater, Rating, put_blob
 from agent.recording import Ended
-from agent.resilience import Breaker
+from agent.resilience import Breaker, jittered, tool_delay
 from agent.secrets import redacted
 from agent.state import ActionState, Approval, RunState
 from agent.supervisor import StartAction
@@ -39,6 +40,8 @@ from agent.workspace import Workspace
 ASK_AGAIN_LIMIT = 2
 FAILURES_OF_A_SERVICE = (ToolUnavailable, ToolTimedOut, OSError)
 """A time-out is an OSError, and so is a refused connection that a tool of one's own lets through."""
+PASSING = frozenset({ToolUnavailable.code, McpUnavailable.code})
+"""Faults that may be gone in a moment. A time-out is none: it has used the time that there was."""
 IN_THE_WORKSPACE = frozenset({"read_file", "list_files"})
 """Tools whose output is in the workspace already."""
 
@@ -49,12 +52,15 @@ class Executor:
     def __init__(self, equipment: Equipment, proposer: Proposer, rater: Rater) -> None:
         self._kit, self._proposer, self._rater = equipment, proposer, rater
         self._granter = Granter(equipment)
+        self._not_before: dict[str, float] = {}
+        """When an action is tried again, by its id."""
 
     async def start(self, box: Box, move: StartAction) -> Ended | None:  # noqa: PLR0911  # each check that fails ends it
         """Check everything again, commit the start, run the tool; what came of it is for the caller to `record`.
 
         None when it was not started.
         """
+        await self._wait(move.action)
         item = box.state.actions[move.action]
         rating = await self._rater.rating(box.state, item)
         state = box.state
@@ -119,10 +125,15 @@ class Executor:
                 await box.commit([never_ran], Fact())
             raise
         finished, blobs = await self._run(box.state, tool, item, preview, limit_s)
-        events: list[ev.Event] = [finished]
-        if finished.code == PreviewMismatch.code:
-            events += await self._again_with_new_preview(box.state, item)
-        return Ended(tuple(events), blobs=blobs)
+        if (again := self._again(item, finished)) is not None:
+            return Ended((again,))
+        more = await self._again_with_new_preview(box.state, item, finished)
+        return Ended((finished, *more), blobs=blobs)
+
+    async def _wait(self, action: str) -> None:
+        """Until a call that failed a moment ago may be tried again."""
+        if (wait_s := self._not_before.pop(action, 0.0) - self._kit.clock.monotonic()) > 0:
+            await self._kit.sleep(wait_s)
 
     async def _yes(self, state: RunState, item: ActionState, rating: Rating) -> Yes | None:
         """The yes of the grant under which it was rated, if any."""
@@ -192,6 +203,9 @@ class Executor:
                 outcome, code, summary = Outcome.REFUSED, error.code, str(error)
             except ToolError as error:
                 outcome, code, summary = Outcome.FAILED, error.code, str(error)
+            except ConnectionError as error:
+                outcome, code = Outcome.FAILED, ToolUnavailable.code
+                summary = f"The service behind the tool did not answer properly ({type(error).__name__})."
             except asyncio.CancelledError:
                 outcome = Outcome.CANCELLED if item.action.idempotent or tool.needs_sandbox else Outcome.UNKNOWN
                 code, summary = "CANCELLED", "The run was stopped while it ran."
@@ -207,6 +221,18 @@ class Executor:
                 duration_ms=int((self._kit.clock.monotonic() - began) * 1000),
             ),
             blobs,
+        )
+
+    def _again(self, item: ActionState, finished: ev.ActionFinished) -> ev.ActionResumed | None:
+        """Try a call once more that nobody had to allow, that may be done twice, and that a passing fault ended."""
+        delay = tool_delay(item.attempt)
+        if finished.code not in PASSING or not item.action.idempotent or delay is None:
+            return None
+        if item.tier is not Tier.LOW or item.phase != "allowed" or item.grant:
+            return None  # each start of it takes a yes of its own
+        self._not_before[item.action.id] = self._kit.clock.monotonic() + jittered(delay, self._kit.roll())
+        return ev.ActionResumed(
+            action=item.action.id, code=finished.code, summary=finished.summary, duration_ms=finished.duration_ms
         )
 
     def _refused(self, state: RunState, item: ActionState, tool: Tool[Any]) -> ev.ActionFinished | None:
@@ -256,8 +282,12 @@ class Executor:
     def _body(self, result: ToolResult) -> str:
         return json.dumps(redacted(result.model_dump(mode="json"), self._kit.redact))
 
-    async def _again_with_new_preview(self, state: RunState, item: ActionState) -> list[ev.Event]:
-        """Propose the same call anew, so that people see what it would change now (DESIGN.md §7)."""
+    async def _again_with_new_preview(
+        self, state: RunState, item: ActionState, finished: ev.ActionFinished
+    ) -> list[ev.Event]:
+        """Propose the same call anew when it would change something else by now, so that people see (DESIGN.md §7)."""
+        if finished.code != PreviewMismatch.code:
+            return []
         step = state.steps[item.action.step]
         tries = sum(1 for key in step.actions if state.actions[key].action.call_id == item.action.call_id)
         if tries >= ASK_AGAIN_LIMIT:

@@ -198,10 +198,20 @@ class Proposer:
             rationale=self._kit.redact(call.rationale),
             call_id=call.call_id or key,
             exclusive=tool.exclusive if tool else True,
-            idempotent=(tool.idempotent or tool.read_only) if tool else False,
+            idempotent=_repeatable(tool, arguments),
             timeout_s=tool.timeout_s if tool else 0.0,
             revision=call.revision,
         )
+
+
+def _repeatable(tool: Tool[Any] | None, arguments: Json) -> bool:
+    """Whether the call may run twice, by its tool's word; not where that cannot be said."""
+    if tool is None:
+        return False
+    try:
+        return tool.repeatable(tool.parse(cast("dict[str, Json]", arguments)))
+    except (ValueError, TypeError, ToolError):
+        return False
 
 
 def _is_too_deep(value: Json) -> bool:

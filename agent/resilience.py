@@ -17,6 +17,10 @@ RETRIES = 2
 FIRST_DELAY_S = 1.0
 LONGEST_BACKOFF_S = 8.0
 LONGEST_WAIT_S = 30.0
+JITTER = 0.5
+"""How much longer than it must a wait may be, so that many who failed together do not come back together."""
+TOOL_RETRIES = 2
+FIRST_TOOL_DELAY_S = 0.5
 
 
 def retry_delay(attempt: int, error: Exception) -> float | None:
@@ -33,6 +37,19 @@ def retry_delay(attempt: int, error: Exception) -> float | None:
             return None
         delay = max(delay, error.retry_after_s)
     return delay
+
+
+def tool_delay(attempt: int) -> float | None:
+    """Seconds to wait before a tool's call is tried again after a passing fault; None when it was often enough.
+
+    `attempt` counts its former starts, from 0.
+    """
+    return FIRST_TOOL_DELAY_S * 2.0**attempt if attempt < TOOL_RETRIES else None
+
+
+def jittered(delay: float, roll: float) -> float:
+    """The wait made longer by a part of it; `roll` is drawn evenly from 0 to 1. Never shorter: it may be an order."""
+    return delay * (1 + JITTER * roll)
 
 
 @dataclass(frozen=True, slots=True)

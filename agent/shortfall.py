@@ -13,10 +13,9 @@ DETAIL_CHARACTERS = 240
 def why_no_model(calls: Iterable[ModelCall]) -> str:
     """What the last try of each model came to; empty when none was tried."""
     failed = [call for call in calls if call.phase == "failed"]
-    spent = next((call for call in failed if call.code == "BUDGET_EXCEEDED"), None)
-    if spent is not None:
-        return spent.detail or "The budget does not allow another call."
     last = {call.model: call for call in failed}
+    if last and all(call.code == "BUDGET_EXCEEDED" for call in last.values()):
+        return next(reversed(last.values())).detail or "The budget does not allow another call."
     said = [_said(call) for call in list(last.values())[:MODELS_NAMED]]
     return f"No model could be reached or paid for: {' '.join(said)}" if said else ""
 

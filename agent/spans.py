@@ -295,7 +295,7 @@ class RunSpans:
                 item.started, item.attempt = at, event.attempt
                 item.undone = None
             case ev.ActionResumed():
-                return [self._ran(event.action, item, at, error="process_died")]
+                return [self._ran(event.action, item, at, error=event.code or "process_died")]
             case ev.ActionFinished():
                 error = (event.code or event.outcome.value) if event.outcome in _FAILED else ""
                 if item.started is None:

@@ -464,6 +464,7 @@ def _action(
                 state, _with(item, phase="started", attempt=event.attempt, lease_token=event.lease_token)
             )
         case ev.ActionResumed():
+            state = _set(state, active_ms=state.active_ms + event.duration_ms)
             return _with_action(state, _with(item, phase="allowed", attempt=item.attempt + 1, lease_token=""))
         case ev.ActionFinished():
             state = _set(state, active_ms=state.active_ms + event.duration_ms)

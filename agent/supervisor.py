@@ -219,10 +219,11 @@ def _answer(state: RunState, plan: Plan, limits: Limits) -> tuple[Move, ...]:
 
 
 def next_model(failed: Iterable[ModelCall], chain: tuple[str, ...]) -> str:
-    """The next model to try after these failed calls; empty when the chain is used up or money is out."""
+    """The next model to try after these failed calls; empty when the chain is used up.
+
+    What is too dear with one model may be within the budget with another one further on.
+    """
     calls = list(failed)
-    if any(call.code == "BUDGET_EXCEEDED" for call in calls):
-        return ""
     for model in chain:
         mine = [call for call in calls if call.model == model]
         if not mine or (mine[-1].retryable and len(mine) < ATTEMPTS_A_MODEL):

@@ -183,7 +183,8 @@ class _Growing:
             case ev.ActionStarted():
                 self._moment(node, "note", "started", at, f"attempt {event.attempt + 1}" if event.attempt else "")
             case ev.ActionResumed():
-                self._moment(node, "note", "run again after a crash", at)
+                why = f"{event.code} {event.summary}".strip()
+                self._moment(node, "note", "tried again" if why else "run again after a crash", at, why)
             case ev.ActionFinished():
                 node.took_ms = event.duration_ms or node.took_ms
                 self._close(node, at, event.outcome.value, event.summary or event.code or node.detail)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -71,6 +71,10 @@ class Settings(BaseSettings):
     """What all runs together may cost on a day (UTC); 0 for no limit."""
     tokens_a_run: int = Field(default=4_000_000, ge=0)
     """Tokens that one run may use, read and written together, also where they cost nothing; 0 for no limit."""
+    judge: Literal["doubt", "always", "never"] = "doubt"
+    """When a model judges a finished step against what was expected of it; `doubt`: where the record leaves any."""
+    history_tokens: int = Field(default=24_000, ge=4_000, le=1_000_000)
+    """Tokens of a step's conversation above which its first turns are told in short."""
     task_characters: int = Field(default=8_000, ge=100, le=100_000)
     """Longest task that is taken."""
     model_timeout: float = Field(default=60, ge=1, le=300)

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from agent import telemetry as t
 from agent.domain import ApprovalState, Outcome, RunStatus
-from agent.errors import SecondKeyError
+from agent.errors import PromptLeaked, SecondKeyError
 from agent.spans import Span
 
 OTHER = "other"
@@ -77,6 +77,7 @@ class Metrics:
             "agent.approval.decision.duration", "s", "How long approvals waited for their decision.", _PEOPLE_S
         )
         self._violations = self._counter("agent.sandbox.violations", "Programs that were ended for what they took.")
+        self._leaks = self._counter("agent.prompt.leaks", "Calls refused since they carried the agent's instructions.")
         self._limits = self._counter("agent.rate.limit.hits", "Requests that a limit turned away or put off.")
         self._slack = self._counter("agent.slack.requests", "Calls of Slack's Web API.")
         self._delivered = self._counter("agent.slack.deliveries", "Messages of the outbox, by what became of them.")
@@ -105,6 +106,7 @@ class Metrics:
         for status in FAULTS:
             self._slack.add(0, {"method": "chat.postMessage", "status": status})
         self._busy.add(0)
+        self._leaks.add(0)
 
     # -- what happened -------------------------------------------------------------------------------------------
 
@@ -118,6 +120,8 @@ class Metrics:
                 outcome = str(span.attributes[t.ACTION_OUTCOME])
                 labels = {"tool": self._tool(span), "outcome": outcome if outcome in _OUTCOMES else OTHER}
                 self._tool_time.record(took, labels)
+                if span.error == PromptLeaked.code:
+                    self._leaks.add(1)
             case "invoke_workflow":
                 self._runs.add(1, {"status": str(span.attributes[t.RUN_STATUS])})
             case None if t.APPROVAL_SOURCE in span.attributes:

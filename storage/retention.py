@@ -1,7 +1,8 @@
 """Retention: what runs were about is dropped after a while; that they were, and the proof of it, stays.
 
 Of a finished run that is old enough go the payloads of its events, the bodies that only it names, and the words of
-people and models that other tables repeat. The hashes stay, so that every chain still verifies.
+people and models that other tables repeat. The hashes stay, so that every chain still verifies. Days of the ledger
+that are as old go too; no budget asks for them any more.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from agent.errors import StorageUnavailable
+from storage import ledger
 from storage.database import Database, Tx, read_only
 from storage.heads import note_dropped
 from storage.schema import BODY_IN_PAYLOAD
@@ -45,9 +47,12 @@ class Retained:
     runs: int = 0
     events: int = 0
     bodies: int = 0
+    booked: int = 0
+    """Rows of the ledger: a day's money of somebody, or of a model."""
 
     def __add__(self, other: Retained) -> Retained:
-        return Retained(self.runs + other.runs, self.events + other.events, self.bodies + other.bodies)
+        booked = self.booked + other.booked
+        return Retained(self.runs + other.runs, self.events + other.events, self.bodies + other.bodies, booked)
 
 
 class Retention:
@@ -76,7 +81,8 @@ class Retention:
         for batch in _batches(await self.old_runs()):
             total += await self._db.write(lambda tx, batch=batch: _drop(tx, batch))
             await asyncio.sleep(_PAUSE_S)  # others write meanwhile
-        return total
+        before = self._db.clock.now() - self._days * DAY_S
+        return total + await self._db.write(lambda tx: Retained(booked=ledger.forget(tx.conn, before)))
 
 
 def _batches(runs: Sequence[tuple[str, int]]) -> Iterator[tuple[str, ...]]:

@@ -94,6 +94,11 @@ class Tool(Generic[A]):
         """Validated arguments; raises pydantic.ValidationError."""
         return self.arguments.model_validate(dict(arguments))
 
+    def repeatable(self, arguments: A) -> bool:
+        """Whether exactly this call may run twice: after a crash, or after a passing fault of its service."""
+        del arguments
+        return self.idempotent or self.read_only
+
     async def bind(self, arguments: A, context: ToolContext) -> A:
         """Complete the arguments with what a yes must be bound to (a diff's hash); reads only."""
         del context

@@ -91,6 +91,10 @@ class HttpRequest(Tool[HttpArguments]):
         context.broker.check("\n".join((*arguments.headers.values(), arguments.body)), url.origin)
         return arguments.model_copy(update={"url": str(url)})
 
+    def repeatable(self, arguments: HttpArguments) -> bool:
+        """A read, by what its method says."""
+        return _EFFECTS[arguments.method] is Effect.READ
+
     async def facts(self, arguments: HttpArguments, context: ToolContext) -> Facts:
         """What the method says, and where it goes."""
         context.egress.allowed(arguments.method, read_url(arguments.url))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 
 import structlog
@@ -48,6 +49,8 @@ async def drive(running: Running, ground: Ground) -> None:
         micro_usd=materials.budget_micro_usd,
         tokens=settings.tokens_a_run,
         call_s=settings.model_timeout,
+        judge=settings.judge,
+        history_tokens=settings.history_tokens,
     )
     running.runtime = Runtime(equipment, _model(running, ground, breakers), limits, rush=running.rush)
     wake = running.runtime.wake
@@ -109,6 +112,7 @@ def _equipment(running: Running, ground: Ground, sandbox: Sandbox, breakers: Bre
         find_secret=materials.kind_of_secret,
         redact=materials.redact,
         telemetry=materials.telemetry(running.traces),
+        roll=random.random,
         breakers=breakers,
         grants=lambda tool, requester: Grants(db).standing(tool, requester, clock.now()),
         may_still=ground.deciding.may_still,

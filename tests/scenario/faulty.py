@@ -74,6 +74,8 @@ class Scripted:
     breakers: Breakers
     price: int = 1_000
     """What a call may cost at most."""
+    dear: Mapping[str, int] = field(default_factory=dict[str, int])
+    """What a call of these models may cost instead."""
     unpriced: frozenset[str] = frozenset()
     counted: int | None = None
     """What a call may cost by the service's own count, if it counts."""
@@ -92,7 +94,7 @@ class Scripted:
     def highest_cost(self, request: ModelRequest) -> int:
         if request.model in self.unpriced:
             raise UnknownPrice(f"Nobody knows what {request.model} costs; set a price for it in the configuration.")
-        return self.price
+        return self.dear.get(request.model, self.price)
 
     async def counted_cost(self, request: ModelRequest) -> int:
         del request
@@ -147,6 +149,8 @@ class Desk:
     breakers: Breakers = field(init=False)
     turns: Turns = field(init=False)
     naps: list[float] = field(default_factory=list[float])
+    roll: float = 0.0
+    """What is drawn for backoff."""
     drawn: list[str] = field(default_factory=list[str])
     began: list[str] = field(default_factory=list[str])
     """Runs in the order in which they began."""
@@ -196,6 +200,7 @@ class Desk:
             redact=redact,
             telemetry=Telemetry(),
             sleep=nap,
+            roll=lambda: self.roll,
             breakers=self.breakers,
         )
         self.runtime = Runtime(kit, self.model, replace(self.limits, chain=self.model.chain))

@@ -141,6 +141,10 @@ class World:
     runtime: Runtime
     model: Model
     run: str = ""
+    naps: list[float] = field(default_factory=list[float])
+    """How long backoff waited, seconds."""
+    told: Sequence[ev.Event] = ()
+    """The journal once the case was played."""
 
     @classmethod
     async def open(cls, folder: Path, case: Case) -> World:
@@ -159,7 +163,7 @@ class World:
             return fold(world.run, world.stored())
 
         async def nap(seconds: float) -> None:
-            del seconds
+            world.naps.append(seconds)
             await asyncio.sleep(0)
 
         model = Model(case, state, case.chain)
@@ -328,11 +332,12 @@ async def check(folder: Path, case: Case) -> World:
     world = await World.open(folder, case)
     try:
         state = await world.play()
-        told = short(item.event for item in world.stored())
+        world.told = [item.event for item in world.stored()]
+        told = short(world.told)
         wanted = " ".join(case.journal.split())
         if case.together:
             assert sorted(told.split()) == sorted(wanted.split()), f"\n{told}"
-            assert _most_open(item.event for item in world.stored()) > 1
+            assert _most_open(world.told) > 1
         else:
             assert told == wanted, f"\n{told}"
         assert (state.spent, state.reserved) == (case.cost, 0)

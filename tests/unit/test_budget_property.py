@@ -92,8 +92,9 @@ async def interleaved(plans: Sequence[Plan]) -> tuple[MemoryJournal, Priced]:
     journal, model = MemoryJournal(clock), Priced(plans)
     journal.append("r1", ev.RunCreated(task=Task(id="t", text="x", principal=Principal(team="T", user="U"))))
     plain = SimpleNamespace(
-        journal=journal, clock=clock, ids=CountingIds(), telemetry=Telemetry(), redact=str, sleep=asyncio.sleep
-    )
+        journal=journal, clock=clock, ids=CountingIds(), telemetry=Telemetry(), redact=str, sleep=asyncio.sleep,
+        roll=lambda: 0.5,
+    )  # fmt: skip
     kit = cast("Equipment", plain)
     caller = Caller(kit, cast("ChatModel", model), Limits(chain=model.chain, micro_usd=BUDGET))
     # The driver's own view of the run, and one beside it, which does not know what the other has just reserved.
