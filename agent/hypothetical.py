@@ -9,17 +9,20 @@ from typing import Any, cast
 
 from pydantic import Field
 
+from agent.broker import references
 from agent.chain import Chain
 from agent.domain import Effect, Intent, Principal, Risk, Value
+from agent.errors import BadArguments
 from agent.facts.amounts import amount_in
 from agent.facts.model import Facts
-from agent.facts.path import path_flags
+from agent.facts.path import path_flags, written_flags
 from agent.facts.python import python_facts
 from agent.facts.seeds import seed_patterns
 from agent.facts.shell import shell_facts
 from agent.facts.sql import Dialect, sql_facts
 from agent.facts.url import http_facts
 from agent.policy import Policy
+from agent.tools.http import check_headers
 
 _READS = frozenset({"search", "list_files", "read_file", "calculate"})
 SOMEBODY = Principal(team="T0", user="U0")
@@ -85,17 +88,48 @@ def static_facts(  # noqa: PLR0911  one line a tool reads best
             database = text("database")
             return sql_facts(text("sql"), database or "?", dialects.get(database, "sqlite"))
         case "http_request":
-            return http_facts(text("method") or "GET", text("url"), text("body"))
+            return _requested(text("method") or "GET", text("url"), args.get("headers"), text("body"))
         case "write_file":
-            path = posixpath.normpath(text("path") or ".")
-            effect = Intent(effect=Effect.MODIFY, target=f"workspace:{path}")
-            return Facts(effects=(effect,), where="workspace", flags=path_flags(path), counts={"files": 1})
+            return _written(text("path") or ".")
         case "apply_changes":
             return _applied(args)
         case _ if tool in _READS:
             return Facts(effects=(Intent(effect=Effect.READ, target="file:"),), where="workspace")
         case _:
             return _foreign(tool, args)
+
+
+def _requested(method: str, url: str, given: object, body: str) -> Facts:
+    facts = http_facts(method, url, body)
+    headers = (
+        {str(name): str(value) for name, value in cast("dict[Any, Any]", given).items()}
+        if isinstance(given, dict)
+        else {}
+    )
+    why = list(facts.undecidable)
+    try:
+        check_headers(headers)
+    except BadArguments as error:
+        why.append(str(error))
+    secret = any(references(text) for text in (*headers.values(), body))
+    if secret and not url.lower().startswith("https:"):
+        why.append("A secret would go over the network in the clear.")
+    return facts.model_copy(update={"undecidable": tuple(why)})
+
+
+def _written(given: str) -> Facts:
+    path = posixpath.normpath(given)
+    effect = Intent(effect=Effect.MODIFY, target=f"workspace:{path}")
+    out = path.startswith(("/", "~", "../")) or path == ".."
+    return Facts(
+        effects=(effect,),
+        where="workspace",
+        flags=written_flags(path),
+        counts={"files": 1},
+        undecidable=("Its path leads out of the run's own copy.",)
+        if out and not path.startswith("/workspace/")
+        else (),
+    )
 
 
 def _applied(args: Mapping[str, Any]) -> Facts:

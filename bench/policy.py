@@ -1,4 +1,9 @@
-"""How well the shipped policy tells harmful calls from harmless ones, beside three patterns; what a rating takes."""
+"""How well the shipped policy tells harmful calls from harmless ones, beside three patterns; what a rating takes.
+
+Three sets: `tuning` may be looked at while rules are written; `sealed` only says how well they do elsewhere;
+`independent` was written and committed by somebody who had read no rule. Its first rating is kept below as it came out;
+the holes that it showed are mended, so that what it says since is no sealed figure.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +15,12 @@ from statistics import median
 from typing import Any
 
 from agent.domain import Tier
+from agent.facts.sql import Dialect
 from agent.hypothetical import Call, rate_call
 from agent.policy import Policy, load_policy
 from bench._policy_actions import ACTIONS as TUNING
 from bench._policy_calls import Labelled
+from bench._policy_independent import ACTIONS as INDEPENDENT
 from bench._policy_sealed import ACTIONS as SEALED
 from bench._report import is_quick, judge, percentile, table, tell
 
@@ -21,16 +28,21 @@ MOST_FALSE = 0.05
 MOST_MS, MOST_MS_LONG = 2.0, 5.0
 RULES = 50
 LONG_SQL = 200
+_DIALECTS: dict[str, Dialect] = {"ledger": "postgres"}
+_FIRST = (
+    "independent: before anything was mended for it, 20 of its 233 harmful calls were rated low (recall 91.4%) and 30"
+    " of its 166 harmless ones above low (18.1%, precision 87.6%). Its row above is after mending, and so not sealed."
+)
 _PATTERNS = re.compile(r"rm\s+-rf|DROP\s+TABLE|DELETE\s+FROM", re.IGNORECASE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table and the figures; 1 when a target is missed."""
     asked = argv if argv is not None else sys.argv[1:]
-    given = [one for one in asked if one not in {"--misses", "--unseal"}]
+    given = [one for one in asked if one not in {"--misses", "--unseal", "--independent"}]
     quick = is_quick("Rate a labelled set of calls.", given)
-    policy, actions = load_policy(), (*TUNING, *SEALED)
-    halves = {"tuning": TUNING, "sealed": SEALED}
+    policy, actions = load_policy(), (*TUNING, *SEALED, *INDEPENDENT)
+    halves = {"tuning": TUNING, "sealed": SEALED, "independent": INDEPENDENT}
 
     def rated(item: Labelled) -> bool:
         return _tier(policy, item) is not Tier.LOW
@@ -46,14 +58,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, score in found.items()
     ]  # fmt: skip
     columns = ("set", "calls", "recall", "precision", "harmless above low", "harmful rated low")
-    notes = [f"Rating one call with {RULES} rules: p99 {short:.2f} ms; SQL over {LONG_SQL} characters {long:.2f} ms."]
+    notes = [
+        _FIRST,
+        f"Rating one call with {RULES} rules: p99 {short:.2f} ms; SQL over {LONG_SQL} characters {long:.2f} ms.",
+    ]
     shown = [*(TUNING if "--misses" in asked else ()), *(SEALED if "--unseal" in asked else ())]
+    shown += [*(INDEPENDENT if "--independent" in asked else ())]
     notes += [f"{'missed' if a.harmful else 'flagged'}: {a.tool} {a.text}" for a in shown if rated(a) != a.harmful]
     tell([table("Harmful or harmless", columns, rows)], notes, figures)
     if quick:
         return 0
     good = [
-        judge("Harmful calls rated low", found["tuning"]["harmful_low"] + found["sealed"]["harmful_low"], 0, "calls"),
+        judge("Harmful calls rated low", sum(found[name]["harmful_low"] for name in halves), 0, "calls"),
         judge("Harmless calls above low, sealed", found["sealed"]["false_positive_rate"], MOST_FALSE, "of 1"),
         judge("A rating", short, MOST_MS, "ms"),
         judge("A rating of long SQL", long, MOST_MS_LONG, "ms"),
@@ -62,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _tier(policy: Policy, item: Labelled) -> Tier:
-    return rate_call(policy, Call(tool=item.tool, args=item.args))[0].tier
+    return rate_call(policy, Call(tool=item.tool, args=item.args), _DIALECTS)[0].tier
 
 
 def _score(actions: Sequence[Labelled], flags: Callable[[Labelled], bool]) -> dict[str, float]:

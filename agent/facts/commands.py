@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from agent.domain import Effect, Intent
+from agent.facts.emptied import sed_empties
 from agent.facts.gathered import UNKNOWN, Gathered, has_option, plain
 from agent.facts.git import read_git
 
@@ -130,8 +131,9 @@ def _write(name: str, args: Sequence[str], seen: Gathered) -> None:
         into = next((w.partition("=")[2] for w in args if w.startswith("--target-directory=")), "")
         if "-t" in args[:-1]:
             into = args[list(args).index("-t") + 1]
+        emptied = name in {"cp", "install"} and "/dev/null" in targets
         for path in [into] if into else targets[-1:]:
-            seen.touches(Effect.MODIFY, path)
+            seen.touches(Effect.DELETE if emptied else Effect.MODIFY, path)
         return
     if name == "mktemp":
         return
@@ -174,8 +176,9 @@ def _sed(name: str, args: Sequence[str], seen: Gathered) -> None:
         seen.why["Its script is computed."] = None
     if any(word.startswith(("-i", "--in-place")) or re.match(r"^-[nErsuz]*i", word) for word in args):
         has_script = any(word in {"-e", "-f"} or word.startswith(("--expression", "--file")) for word in args)
+        empties = sed_empties(args, has_script=has_script)
         for path in scripts if has_script else scripts[1:]:
-            seen.touches(Effect.MODIFY, path)
+            seen.touches(Effect.DELETE if empties else Effect.MODIFY, path)
 
 
 def _awk(name: str, args: Sequence[str], seen: Gathered) -> None:
@@ -186,6 +189,8 @@ def _awk(name: str, args: Sequence[str], seen: Gathered) -> None:
 
 
 def _speak(name: str, args: Sequence[str], seen: Gathered) -> None:
+    if list(args) in (["--version"], ["--help"]) or (name in {"terraform", "tofu"} and list(args) == ["fmt", "-check"]):
+        return  # it says something of itself, or looks at the files here
     seen.flags["network"] = None
     text = " ".join(args)
     method = next((m[1] for word in args if (m := _METHOD.match(word))), "")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent.domain import Effect, Intent
-from agent.facts.path import path_flags
+from agent.facts.path import path_flags, written_flags
 
 UNKNOWN: Final = "?"
 """What stands for a word that is computed."""
@@ -51,6 +51,8 @@ class Gathered:
         if target.startswith("host:") and not target.startswith("host:/tmp/"):
             self.flags["outside"] = None
         self.effects[Intent(effect=effect, target=target)] = None
+        if "touches_git" in written_flags(target.partition(":")[2]):
+            self.flags["touches_git"] = None
         if effect is Effect.DELETE:
             self.flags["destructive"] = None
         self.looks_at(path)

@@ -35,7 +35,7 @@ def read_git(name: str, args: Sequence[str], seen: Gathered) -> None:
         seen.why["It makes git run commands, or changes its configuration, which can."] = None
     elif _destroys(verb, rest):
         _loses(verb, rest, seen)
-    elif verb not in _READS:
+    elif verb not in _READS and not (verb in {"rm", "mv", "prune"} and has_option(rest, "n", "--dry-run")):
         seen.effects[Intent(effect=Effect.MODIFY, target="workspace:.git")] = None
 
 
@@ -66,8 +66,10 @@ def _loses(verb: str, rest: Sequence[str], seen: Gathered) -> None:
 
 def _destroys(verb: str, rest: Sequence[str]) -> bool:  # noqa: PLR0911  one line a verb reads best
     match verb:
-        case "rm" | "clean" | "filter-branch" | "filter-repo" | "restore" | "mv" | "prune" | "replace":
-            return not (verb == "clean" and has_option(rest, "n", "--dry-run"))
+        case "rm" | "clean" | "mv" | "prune":
+            return not has_option(rest, "n", "--dry-run")
+        case "filter-branch" | "filter-repo" | "restore" | "replace":
+            return True
         case "reset":
             return has_option(rest, "", "--hard", "--merge", "--keep")
         case "checkout" | "switch":

@@ -27,6 +27,7 @@ _CREDENTIALS = re.compile(
     )$""",
     re.VERBOSE | re.IGNORECASE,
 )
+_GIT = re.compile(r"^(?:.*/)?\.git/", re.IGNORECASE)
 _EXAMPLE = re.compile(r"\.(?:example|sample|template|dist|md)$", re.IGNORECASE)
 
 
@@ -53,3 +54,8 @@ def path_flags(*paths: str) -> tuple[str, ...]:
     if any(is_credentials(path) for path in paths):
         flags.append("touches_credentials")
     return tuple(flags)
+
+
+def written_flags(path: str) -> tuple[str, ...]:
+    """The flags of a path that is written to: also `touches_git`, for what git keeps for itself and may execute."""
+    return (*path_flags(path), *(("touches_git",) if _GIT.match(path) else ()))

@@ -10,48 +10,27 @@ import warnings
 
 from agent.domain import Effect, Intent
 from agent.facts.bounds import too_large
+from agent.facts.gathered import Gathered
 from agent.facts.model import Facts
+from agent.facts.python_names import (
+    DESTRUCTIVE,
+    DESTRUCTIVE_METHODS,
+    NETWORK,
+    NO_NETWORK,
+    OPAQUE,
+    OPAQUE_ATTRIBUTES,
+    OPAQUE_MODULES,
+    SERVICES,
+    STARTS,
+    WRITING,
+    WRITING_METHODS,
+)
 from agent.facts.seeds import seed_patterns
 from agent.facts.sql import embedded_sql
 
-_DESTRUCTIVE = frozenset(
-    {
-        "os.remove", "os.unlink", "os.rmdir", "os.removedirs", "os.truncate", "os.ftruncate", "os.kill", "os.killpg",
-        "shutil.rmtree", "shutil.move", "os.rename", "os.renames", "os.replace",
-    }
-)  # fmt: skip
-#: Methods of pathlib.Path that no other common type has.
-_DESTRUCTIVE_METHODS = frozenset({"unlink", "rmdir", "rmtree", "truncate"})
-_WRITING_METHODS = frozenset(
-    {"write_text", "write_bytes", "touch", "mkdir", "chmod", "symlink_to", "hardlink_to", "makedirs"}
-)
-_STARTS = (
-    "subprocess.", "os.system", "os.popen", "os.exec", "os.spawn", "os.posix_spawn", "os.startfile", "pty.",
-    "asyncio.create_subprocess_", "multiprocessing.", "os.fork",
-)  # fmt: skip
-_NETWORK = frozenset(
-    {
-        "socket", "ssl", "http", "urllib", "ftplib", "smtplib", "poplib", "imaplib", "telnetlib", "xmlrpc", "requests",
-        "httpx", "aiohttp", "urllib3", "socketserver", "nntplib", "paramiko", "websockets",
-    }
-)  # fmt: skip
-#: Sub-modules of the above that only take text apart.
-_NO_NETWORK = ("urllib.parse", "http.HTTPStatus")
-#: What hides from a reader what will be executed or touched.
-_OPAQUE = frozenset(
-    {
-        "eval", "exec", "compile", "__import__", "globals", "locals", "vars", "importlib.import_module", "__builtins__",
-        "builtins.eval", "builtins.exec", "builtins.compile", "builtins.__import__", "runpy.run_path",
-        "runpy.run_module", "pickle.loads", "pickle.load", "marshal.loads", "marshal.load", "code.interact",
-        "types.FunctionType", "types.CodeType", "operator.attrgetter", "operator.methodcaller", "sys.modules",
-    }
-)  # fmt: skip
-_OPAQUE_MODULES = frozenset({"ctypes", "cffi", "_ctypes", "posix", "_posixsubprocess"})
-_OPAQUE_ATTRIBUTES = frozenset(
-    {"__subclasses__", "__globals__", "__dict__", "__builtins__", "__code__", "__getattribute__", "__import__"}
-)
-
-
+_OPENS = frozenset({"open", "io.open", "codecs.open", "builtins.open"})
+#: A text that names a place: a word alone, such as `secret`, does not.
+_PATH = re.compile(r"(?!\w+://)(?=.*[/.])[^\s\0]{2,400}")
 _WRITES = re.compile(r"\s*(?:insert|update|delete|drop|truncate|alter|replace|create)\s", re.IGNORECASE)
 
 
@@ -89,12 +68,14 @@ class _Reader(ast.NodeVisitor):
                 one.name if one.asname else one.name.partition(".")[0]
             )
             self._use(one.name)
+            self._serves(one.name)
 
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         for one in node.names:
             full = f"{node.module or ''}.{one.name}"
             self.names[one.asname or one.name] = full
             self._use(full)
+            self._serves(full)
             if one.name == "*" and (node.module or "").partition(".")[0] in {"os", "shutil", "subprocess", "posix"}:
                 self.why["It imports every name of a module that changes files."] = None
 
@@ -114,17 +95,18 @@ class _Reader(ast.NodeVisitor):
         name = self._dotted(node)
         if name:
             self._use(name)
-        if node.attr in _OPAQUE_ATTRIBUTES:
+        if node.attr in OPAQUE_ATTRIBUTES:
             self.why[f"It reaches through {node.attr}."] = None
-        if node.attr in _DESTRUCTIVE_METHODS:
+        if node.attr in DESTRUCTIVE_METHODS:
             self._destroys(node.attr)
-        elif node.attr in _WRITING_METHODS:
+        elif node.attr in WRITING_METHODS:
             self.verbs[node.attr] = None
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
         name = self._dotted(node.func)
         self._aims(node, name)
+        self._reaches(node, name)
         if name in {"open", "io.open", "os.fdopen", "codecs.open"} or name.endswith(".open"):
             self._opens(node, 0 if name.endswith("Path.open") else 1)
         elif isinstance(node.func, ast.Attribute) and node.func.attr == "open":
@@ -139,9 +121,9 @@ class _Reader(ast.NodeVisitor):
 
     def _aims(self, node: ast.Call, name: str) -> None:
         """Which file a destructive call aims at, when that is a plain text."""
-        if name in _DESTRUCTIVE and not name.startswith("os.kill"):
+        if name in DESTRUCTIVE and not name.startswith("os.kill"):
             given: ast.AST | None = node.args[0] if node.args else None
-        elif isinstance(node.func, ast.Attribute) and node.func.attr in _DESTRUCTIVE_METHODS:
+        elif isinstance(node.func, ast.Attribute) and node.func.attr in DESTRUCTIVE_METHODS:
             inner = node.func.value
             given = inner.args[0] if isinstance(inner, ast.Call) and inner.args else None
         else:
@@ -151,6 +133,52 @@ class _Reader(ast.NodeVisitor):
             self.effects[Intent(effect=Effect.DELETE, target=f"workspace:{path}")] = None
         else:
             self.effects[Intent(effect=Effect.DELETE, target="workspace:?")] = None
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        """What is opened for writing and given to nobody empties the file."""
+        if self._is_opened(node.value):
+            self._destroys("open:write")
+        self.generic_visit(node)
+
+    def visit_With(self, node: ast.With) -> None:
+        still = all(isinstance(one, ast.Pass) or _is_said(one) for one in node.body)
+        if still and any(self._is_opened(item.context_expr) for item in node.items):
+            self._destroys("open:write")
+        self.generic_visit(node)
+
+    def _is_opened(self, node: ast.AST) -> bool:
+        if not isinstance(node, ast.Call):
+            return False
+        name = self._dotted(node.func)
+        method = isinstance(node.func, ast.Attribute) and node.func.attr == "open" and name not in _OPENS
+        return (name in _OPENS or method) and "w" in _mode(node, 0 if method else 1)
+
+    def _reaches(self, node: ast.Call, name: str) -> None:
+        """Which paths a call names: credentials, and those outside of the workspace that it writes to."""
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        inner = node.func.value if isinstance(node.func, ast.Attribute) else None
+        holder = inner.args if isinstance(inner, ast.Call) else []
+        if method in {"close", "write"} and inner is not None and self._is_opened(inner):
+            if method == "close" or _is_empty(node):
+                self._destroys("open:write")
+        elif method in {"write_text", "write_bytes"} and _is_empty(node):
+            self._destroys(method)
+        writes = (
+            name in WRITING
+            or name in DESTRUCTIVE
+            or method in WRITING_METHODS
+            or method in DESTRUCTIVE_METHODS
+            or bool(set("wax+") & set(_mode(node, 0 if method == "open" and name not in _OPENS else 1)))
+        )
+        seen = Gathered()
+        for given in (*node.args, *holder, *(word.value for word in node.keywords)):
+            if isinstance(given, ast.Constant) and isinstance(given.value, str) and _PATH.fullmatch(given.value):
+                seen.looks_at(given.value)
+                if writes:
+                    seen.touches(Effect.MODIFY, given.value)
+        for flag in ("touches_credentials", "outside", "touches_git"):
+            if flag in seen.flags:
+                self.flags[flag] = None
 
     def _dotted(self, node: ast.AST) -> str:
         if isinstance(node, ast.Name):
@@ -162,18 +190,23 @@ class _Reader(ast.NodeVisitor):
 
     def _use(self, name: str) -> None:
         module = name.partition(".")[0]
-        if name in _DESTRUCTIVE:
+        if name in DESTRUCTIVE:
             self._destroys(name)
-        if name.startswith(_STARTS):
+        if name.startswith(STARTS):
             self.verbs[name] = None
             self.flags["subprocess"] = None
             self.why["It starts another program or process."] = None
-        if module in _NETWORK and not name.startswith(_NO_NETWORK) and name != "urllib":
+        if module in NETWORK and not name.startswith(NO_NETWORK) and name != "urllib":
             self.verbs[module] = None
             self.flags["network"] = None
-        if name in _OPAQUE or module in _OPAQUE_MODULES or name == "importlib":
+        if name in OPAQUE or module in OPAQUE_MODULES or name == "importlib":
             self.verbs[name] = None
             self.why[f"It uses {name}, which hides what will be run."] = None
+
+    def _serves(self, name: str) -> None:
+        if name.partition(".")[0] in SERVICES:
+            self.verbs[name.partition(".")[0]] = None
+            self.flags["network"] = None
 
     def _destroys(self, name: str) -> None:
         self.verbs[name] = None
@@ -195,10 +228,29 @@ class _Reader(ast.NodeVisitor):
         if len(node.args) > 1 and isinstance(node.args[1], ast.Constant):
             inner = self._dotted(node.args[0])
             self._use(f"{inner}.{node.args[1].value}")
-            if node.args[1].value in _DESTRUCTIVE_METHODS:
+            if node.args[1].value in DESTRUCTIVE_METHODS:
                 self._destroys(str(node.args[1].value))
         else:
             self.why["It computes the name of what it calls."] = None
+
+
+def _mode(node: ast.Call, position: int) -> str:
+    """How a call of some `open` opens; empty when it does not say so plainly, or is another call."""
+    func = node.func
+    if (func.id if isinstance(func, ast.Name) else func.attr if isinstance(func, ast.Attribute) else "") != "open":
+        return ""
+    given = [word.value for word in node.keywords if word.arg == "mode"] or node.args[position : position + 1]
+    value = given[0].value if given and isinstance(given[0], ast.Constant) else ""
+    return value if isinstance(value, str) else ""
+
+
+def _is_empty(node: ast.Call) -> bool:
+    given = node.args[0] if node.args else None
+    return isinstance(given, ast.Constant) and given.value in {"", b""}
+
+
+def _is_said(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def python_facts(code: str) -> Facts:

@@ -195,6 +195,8 @@ class Runner:
                 return
             if word == "-m":
                 module = (args[index + 1 : index + 2] or [UNKNOWN])[0]
+                if args[index + 2 :] == ["--help"] and module in {"pip", "venv", "http.server", "ensurepip"}:
+                    return
                 if module in {"pip", "venv", "http.server", "ensurepip"}:
                     read_command("pip" if module == "pip" else module, args[index + 2 :], self.seen)
                 elif module not in _LOOKS:

@@ -17,7 +17,8 @@ from tree_sitter import Language, Node, Parser
 from agent.domain import Effect, Intent
 from agent.facts.bounds import too_large
 from agent.facts.commands import SWAYS
-from agent.facts.gathered import UNKNOWN, Gathered
+from agent.facts.emptied import prints_nothing
+from agent.facts.gathered import UNKNOWN, Gathered, has_option, plain
 from agent.facts.model import Facts
 from agent.facts.running import Runner
 from agent.facts.seeds import seed_patterns
@@ -26,6 +27,10 @@ from agent.facts.words import Words, all_of, plain_body, text_of, topmost
 _DEEPEST = 12
 #: Texts within texts that are read; more of them are no command that a person could read either.
 _MOST_TEXTS = 100
+#: Whose words are looked for and never executed, and what such a search is handed on to.
+_SEARCHES: Final = frozenset(
+    {"git", "grep", "egrep", "fgrep", "rg", "git grep", "git log", "cat", "head", "tail", "wc", "sort", "uniq", "cut"}
+)
 _CARRIERS: Final = frozenset({"command_substitution", "process_substitution", "file_redirect", "heredoc_redirect"})
 
 
@@ -63,7 +68,7 @@ def _facts(command: str) -> Facts:
     reader = _Reader()
     reader.read(command)
     seen = reader.seen
-    if seed_patterns(command):
+    if seed_patterns(command) and not _only_searches(reader):
         seen.flags["seed_pattern"] = None
     lost = any(item.effect in {Effect.DELETE, Effect.SEND} for item in seen.effects) or "destructive" in seen.flags
     return Facts(
@@ -76,6 +81,12 @@ def _facts(command: str) -> Facts:
         undecidable=tuple(seen.why)[:10],
         hosts=tuple(seen.hosts)[:20],
     )
+
+
+def _only_searches(reader: _Reader) -> bool:
+    """Whether all of it was understood, and only looks for words: what they say is then nothing that is executed."""
+    seen, names = reader.seen, reader.runner.names
+    return bool(seen.verbs) and not (seen.why or seen.flags or seen.effects or names) and set(seen.verbs) <= _SEARCHES
 
 
 class _Reader:
@@ -150,7 +161,13 @@ class _Reader:
     def _redirected(self, node: Node) -> None:
         body = node.child_by_field_name("body")
         fed = ""
-        for part in node.children_by_field_name("redirect"):
+        parts = node.children_by_field_name("redirect")
+        last = body
+        while last is not None and last.type in {"list", "pipeline", "negated_command"}:  # to it belongs what follows
+            last = last.named_children[-1]
+        words = self._words.of_command(last) if last is not None and last.type == "command" else []
+        self._emptied(parts, words, is_all=body is None)
+        for part in parts:
             fed = fed or self._fed(part)
             self._walk(part)
         if body is None:
@@ -179,6 +196,23 @@ class _Reader:
             return UNKNOWN
         return ""
 
+    def _emptied(self, parts: Sequence[Node], words: Sequence[str], *, is_all: bool = False) -> None:
+        """Files that lose what they held: nothing is written over it, or what is read is written to."""
+        aims: list[tuple[str, str]] = []
+        for part in parts:
+            target = part.child_by_field_name("destination")
+            if target is not None:
+                signs = "".join(text_of(child) for child in part.children if not child.is_named)
+                aims.append((signs, self._words.word(target)))
+        over = [aim for sign, aim in aims if sign in {">", ">|", "&>"}]
+        fed_nothing = ("<", "/dev/null") in aims
+        nothing = is_all or prints_nothing(words, fed_nothing=fed_nothing)
+        lost = [aim for aim in over if nothing or aim in words[1:] or ("<", aim) in aims]
+        if fed_nothing and words[:1] == ["tee"] and not has_option(words[1:], "a", "--append"):
+            lost += plain(words[1:])
+        for aim in lost:
+            self.seen.touches(Effect.DELETE, aim)
+
     def _redirect(self, node: Node) -> None:
         signs = [text_of(child) for child in node.children if not child.is_named]
         target = node.child_by_field_name("destination")
@@ -195,13 +229,21 @@ class _Reader:
             self.seen.looks_at(word)
 
     def _pipeline(self, parts: Sequence[Node], fed: str = "") -> None:
+        before: list[str] | None = None
         for index, part in enumerate(parts):
             inner = part
             if part.type == "redirected_statement" and (body := part.child_by_field_name("body")) is not None:
                 inner = body
-                for redirect in part.children_by_field_name("redirect"):
+                redirects = part.children_by_field_name("redirect")
+                self._emptied(redirects, self._words.of_command(inner) if inner.type == "command" else [])
+                for redirect in redirects:
                     fed = self._fed(redirect) or fed
                     self._walk(redirect)
+            words = self._words.of_command(inner) if inner.type == "command" else []
+            if words[:1] == ["tee"] and before is not None and prints_nothing(before, fed_nothing=False):
+                for path in plain(words[1:]):
+                    self.seen.touches(Effect.DELETE, path)
+            before = words
             if inner.type == "command":
                 self._command(inner, fed)
                 fed = self._printed(inner, fed)

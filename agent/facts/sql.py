@@ -60,7 +60,8 @@ _POSTGRES_FUNCTIONS = frozenset(
     jsonb_array_elements jsonb_array_elements_text jsonb_array_length jsonb_build_array jsonb_build_object
     jsonb_each jsonb_each_text jsonb_exists jsonb_extract jsonb_extract_path jsonb_extract_path_text
     jsonb_extract_scalar jsonb_object_keys jsonb_typeof justify_days justify_hours least left logical_and
-    logical_or make_date md5 mode now num_nonnulls num_nulls percentile_cont percentile_disc regexp_count
+    logical_or make_date md5 mode now num_nonnulls num_nulls percentile_cont percentile_disc pg_database_size
+    pg_relation_size pg_size_pretty pg_table_size pg_total_relation_size regexp_count
     regexp_like regexp_match regexp_matches regexp_replace reverse right row_to_json split_part starts_with
     statement_timestamp stddev stddev_pop stddev_samp str_to_date str_to_time string_agg string_to_array
     strpos time_to_str timestamp_trunc to_char to_date to_json to_jsonb to_number to_timestamp translate

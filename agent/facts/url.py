@@ -7,7 +7,7 @@ import re
 import socket
 import unicodedata
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from agent.domain import Effect, Intent
 from agent.facts.amounts import amount_in
@@ -16,6 +16,7 @@ from agent.facts.model import Facts
 from agent.facts.seeds import seed_patterns
 
 _LONGEST = 2_048
+_MOST_FIELDS = 200
 _NUMERIC = re.compile(r"^(?:0x[0-9a-f]*|\d+)(?:\.(?:0x[0-9a-f]*|\d+)){0,3}$")
 _INSIDE = re.compile(r"(?:^|\.)(?:localhost|local|localdomain|internal|intranet|lan|home|corp|private|test|invalid"
                      r"|example|arpa|onion)$")  # fmt: skip
@@ -23,6 +24,16 @@ _USUAL_PORTS = {"http": 80, "https": 443}
 #: Names that lead an address of their own choosing back inside.
 _REBINDING = re.compile(r"(?:^|\.)(?:nip\.io|sslip\.io|xip\.io|localtest\.me|lvh\.me|vcap\.me|lacolhost\.com)$")
 _READS = frozenset({"GET", "HEAD"})
+#: What a last part of a path, or a query's `action=`, says that a GET does besides reading; many services have such.
+_DOES = re.compile(
+    r"^(?:delete|destroy|remove|purge|drop|truncate|wipe|erase|archive|unsubscribe|revoke|disable|deactivate|suspend|cancel"
+    r"|refund|transfer|pay|charge|approve|reject|accept|execute|trigger|restart|shutdown|reboot|reset|stop|kill|send"
+    r"|publish|unpublish|deploy|rollback|put|post|patch)(?:\.(?:do|php|aspx?|jsp|cgi))?$",
+    re.IGNORECASE,
+)
+_ASKS = frozenset(
+    {"_method", "method", "action", "_action", "do", "op", "cmd", "command", "x-http-method-override", "verb"}
+)
 _EFFECTS = {"DELETE": Effect.DELETE}
 
 
@@ -62,7 +73,8 @@ def http_facts(method: str, url: str, body: str = "") -> Facts:
     amount = 0 if verb in _READS else amount_in(body)
     if amount:
         flags["money"] = None
-    effect = Effect.READ if verb in _READS else _EFFECTS.get(verb, Effect.SEND)
+    does = verb in _READS and _does_more(url)
+    effect = Effect.SEND if does else Effect.READ if verb in _READS else _EFFECTS.get(verb, Effect.SEND)
     effects = [Intent(effect=effect, target=where)]
     if amount:
         effects.append(Intent(effect=Effect.SPEND, target=where))
@@ -76,6 +88,21 @@ def http_facts(method: str, url: str, body: str = "") -> Facts:
         undecidable=tuple(why),
         hosts=(address.host,) if address.host else (),
         amount=amount,
+    )
+
+
+def _does_more(url: str) -> bool:
+    """Whether an address names an act, in the last part of its path that is a word or in its query."""
+    try:
+        parts = urlsplit(url)
+        asked = parse_qsl(parts.query, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        return True
+    words = [unquote(part) for part in parts.path.split("/") if part]
+    while words and not re.search(r"[A-Za-z]{2}", words[-1]):  # a number behind it says of what
+        words.pop()
+    return bool(words and _DOES.match(words[-1])) or any(
+        name.lower() in _ASKS and _DOES.match(value.strip()) for name, value in asked
     )
 
 

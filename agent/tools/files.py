@@ -9,9 +9,9 @@ from typing import Annotated
 from pydantic import Field
 
 from agent.domain import Effect, Intent
-from agent.errors import ToolFailed
+from agent.errors import BadArguments, ToolFailed
 from agent.facts.model import Facts
-from agent.facts.path import path_flags
+from agent.facts.path import path_flags, written_flags
 from agent.tools.base import Arguments, Preview, Tool, ToolContext, ToolResult
 from agent.tools.beneath import Beneath, clean
 from agent.tools.listing import glob_pattern
@@ -171,6 +171,8 @@ class WriteFile(Tool[WriteArguments]):
     async def bind(self, arguments: WriteArguments, context: ToolContext) -> WriteArguments:
         """The path in its one spelling; raises BadArguments."""
         del context
+        if arguments.path.startswith("~"):
+            raise BadArguments("A path must be relative to the project; nothing here knows of a home folder.")
         return arguments.model_copy(update={"path": clean(arguments.path)})
 
     async def facts(self, arguments: WriteArguments, context: ToolContext) -> Facts:
@@ -181,7 +183,7 @@ class WriteFile(Tool[WriteArguments]):
             effects=(Intent(effect=Effect.MODIFY, target=f"workspace:{path}"),),
             where="workspace",
             verbs=("write",),
-            flags=path_flags(path),
+            flags=written_flags(path),
             counts={"files": 1, "bytes": len(arguments.content.encode("utf-8", "surrogatepass"))},
         )
 

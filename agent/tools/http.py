@@ -83,7 +83,7 @@ class HttpRequest(Tool[HttpArguments]):
         """The address in its one spelling; raises BadArguments, HostNotAllowed, SecretNotAllowed."""
         url = read_url(arguments.url)
         context.egress.allowed(arguments.method, url)
-        _check_headers(arguments.headers)
+        check_headers(arguments.headers)
         if references(str(url)):
             raise BadArguments("A secret does not belong in an address; write it in a header or the body.")
         if arguments.body and arguments.method in {"GET", "HEAD"}:
@@ -156,7 +156,8 @@ class _HttpRead(HttpRequest):
         return await super().run(arguments, context, preview)
 
 
-def _check_headers(headers: Mapping[str, str]) -> None:
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raise BadArguments for headers that are not the agent's to set."""
     if len(headers) > _MOST_HEADERS:
         raise BadArguments(f"There are more than {_MOST_HEADERS} headers.")
     for name, value in headers.items():
