@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from agent import telemetry as t
 from agent.domain import ApprovalState, Outcome, RunStatus
 from agent.errors import PromptLeaked, SecondKeyError
-from agent.spans import Span
+from agent.span import Span
 
 OTHER = "other"
 """The label of what is in no closed set."""

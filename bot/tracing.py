@@ -25,7 +25,8 @@ from pydantic import ValidationError
 
 from agent.errors import JournalError, SecondKeyError
 from agent.ports import Clock
-from agent.spans import RunSpans, Span
+from agent.span import Span
+from agent.spans import RunSpans
 from agent.telemetry import CONTENT_CHARACTERS, span_id_of, trace_id_of
 from bot.exporting import Redact
 from storage.blobs import read_blob

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from agent import telemetry as t
-from agent.spans import Span
+from agent.span import Span
 from bot.metrics import DELIVERIES, LIMITERS, VIOLATIONS, Metrics, codes
 
 HOSTILE = 'x"} 1\nagent_forged_total{a="' + "y" * 100_000

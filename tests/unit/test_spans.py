@@ -23,7 +23,8 @@ from agent.domain import (
     Worker,
 )
 from agent.ports import Stored
-from agent.spans import RunSpans, Span, hashed
+from agent.span import Span, hashed
+from agent.spans import RunSpans
 
 OMAR = Principal(team="T1", user="U0OMAR")
 PLAN = Plan(planner="model", steps=(PlannedStep(worker=Worker.CODE, instruction="Do it with hush-hush."),))

@@ -10,7 +10,7 @@ import pytest
 
 from agent import telemetry as t
 from agent.fakes import ManualClock
-from agent.spans import Span
+from agent.span import Span
 from bot.metrics import Metrics
 from bot.watching import Watch, watch_breakers
 from storage import ledger
