@@ -36,7 +36,7 @@ from storage.grants import given
 from storage.inbox import first_time
 from storage.journal import append
 from storage.receipts import is_vote_signed
-from storage.rows import ApprovalRow, TakeoverRow, find_approval
+from storage.rows import ApprovalRow, TakeoverRow, find_approval, row_after
 from storage.working import is_co_requester
 
 T = TypeVar("T")
@@ -120,7 +120,7 @@ class ApprovalDecisions:
                 events.append(grant)
             if events:
                 append(tx, row.run, events)
-            return find_approval(tx.conn, approval) or row
+            return row_after(row, events)
 
         return await self._take(write)
 
@@ -298,8 +298,8 @@ class ApprovalDecisions:
     ) -> list[Event]:
         votes = dict(tx.conn.execute("SELECT principal, vote FROM votes WHERE approval = ?", (row.id,)).fetchall())
         events: list[Event] = []
-        signed = is_vote_signed(tx.conn, tx.keyring, row.id, principal.key)
-        if votes.get(principal.key) != vote or not signed:  # else the same click once more, which may complete a quorum
+        # The same click once more may complete a quorum.
+        if votes.get(principal.key) != vote or not is_vote_signed(tx.conn, tx.keyring, row.id, principal.key):
             events.append(VoteCast(approval=row.id, principal=principal, vote=vote, at=tx.now, reason=reason))
         earlier = [who for who, what in votes.items() if what == "approve" and who != principal.key]
         others = [who for who in earlier if self._counts(who, row) and is_vote_signed(tx.conn, tx.keyring, row.id, who)]

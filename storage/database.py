@@ -7,6 +7,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -308,7 +309,12 @@ def insert_many(conn: sqlite3.Connection, statement: str, row: str, values: Sequ
     """
     for low in range(0, len(values), ROWS_A_STATEMENT):
         part = values[low : low + ROWS_A_STATEMENT]
-        conn.execute(statement.format(", ".join([row] * len(part))), [value for one in part for value in one])
+        conn.execute(_of_rows(statement, row, len(part)), [value for one in part for value in one])
+
+
+@cache
+def _of_rows(statement: str, row: str, count: int) -> str:
+    return statement.format(", ".join([row] * count))
 
 
 def _roll_back(conn: sqlite3.Connection) -> None:

@@ -12,7 +12,20 @@ from typing import cast, get_args
 
 from agent.domain import ApprovalState, content_hash
 from agent.errors import AlreadyStarted, ApprovalNotValid, EpochMoved, JournalError, LeaseLost
-from agent.events import EVENT_VERSION, ActionStarted, ApprovalDecided, Event, RunCreated, VoteCast, decode, encode
+from agent.events import (
+    EVENT_VERSION,
+    ActionFinished,
+    ActionProposed,
+    ActionRated,
+    ActionResumed,
+    ActionStarted,
+    ApprovalDecided,
+    Event,
+    RunCreated,
+    VoteCast,
+    decode,
+    encode,
+)
 from agent.ports import Committed, Condition, Intention, Stored
 from storage.blobs import BODY, body_of, key_of
 from storage.database import Database, Tx, insert_many
@@ -21,13 +34,14 @@ from storage.lease import Lease
 from storage.ledger import Budgets
 from storage.projected_grants import check_use, check_yes
 from storage.projections import project
-from storage.receipts import check_decision, seal
+from storage.receipts import DECIDED, check_decision, seal
 from storage.turns import Room
 from storage.working import ActionRow, Working
 
 _ADD = "INSERT INTO events VALUES {}"
 _ADD_ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_NAMES_BODY = "INSERT OR IGNORE INTO body_runs VALUES (?, ?)"
+_NAMES_BODY = "INSERT OR IGNORE INTO body_runs VALUES {}"
+_KEEP_BODY = "INSERT OR IGNORE INTO blobs VALUES {}"
 _BODY_FIELDS: dict[type[Event], tuple[str, ...]] = {
     kind: tuple(name for name in kind.model_fields if name.endswith("_blob")) for kind in get_args(Event)
 }
@@ -35,6 +49,9 @@ _HEX_HASH = 64
 SLEW_S = 60.0
 """By how much a clock may have been put back since a yes; by more, nobody can tell whether the yes still counts."""
 _ONLY_PEOPLE = "Only people say yes, and not through the agent."
+_CONSUME = f"""UPDATE approvals SET consumed_at = ? WHERE id = ? AND run = ? AND action = ? AND digest = ?
+  AND epoch = ? AND state = 'approved' AND consumed_at IS NULL AND start_before > ? AND decided_at <= ?
+  RETURNING {DECIDED}"""  # noqa: S608  # of constants only
 _EVENTS = "SELECT seq, at, payload FROM events WHERE run = ? AND seq > ? ORDER BY seq"
 
 _canonical = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -57,6 +74,7 @@ def append(tx: Tx, run: str, events: Sequence[Event], *, work: Working | None = 
     work = work or Working.load(tx, run)
     stored: list[Stored] = []
     rows: list[tuple[object, ...]] = []
+    named: dict[str, None] = {}
     for event in events:
         row = work.run
         seq = row.seq + 1 if row else 1
@@ -77,10 +95,11 @@ def append(tx: Tx, run: str, events: Sequence[Event], *, work: Working | None = 
         for name in _BODY_FIELDS[type(event)]:
             body: str = getattr(event, name)
             if len(body) == _HEX_HASH:
-                tx.conn.execute(_NAMES_BODY, (bytes.fromhex(body), run))
+                named[body] = None
         row.seq, row.head = seq, digest
         stored.append(Stored(seq, tx.now, event))
     insert_many(tx.conn, _ADD, _ADD_ROW, rows)
+    insert_many(tx.conn, _NAMES_BODY, "(?, ?)", [(bytes.fromhex(body), run) for body in named])
     work.flush()
     if stored:
         tx.signal("head", run)
@@ -89,12 +108,12 @@ def append(tx: Tx, run: str, events: Sequence[Event], *, work: Working | None = 
 
 def keep_blobs(tx: Tx, blobs: Mapping[str, str]) -> None:
     """Store bodies once each, by content hash; raises JournalError when a body is not what its hash says."""
+    rows: list[tuple[object, ...]] = []
     for digest, body in blobs.items():
         if content_hash(body) != digest:
             raise JournalError(f"The body given as {digest} has another hash.")
-        tx.conn.execute(
-            "INSERT OR IGNORE INTO blobs VALUES (?, ?)", (bytes.fromhex(digest), body.encode("utf-8", "surrogatepass"))
-        )
+        rows.append((bytes.fromhex(digest), body.encode("utf-8", "surrogatepass")))
+    insert_many(tx.conn, _KEEP_BODY, "(?, ?)", rows)
 
 
 def read_events(conn: sqlite3.Connection, run: str, after: int = 0) -> tuple[Stored, ...]:
@@ -138,7 +157,7 @@ class SqliteJournal:
         """
 
         def write(tx: Tx) -> Committed:
-            work = Working.load(tx, run)
+            work = Working.load(tx, run, _action_of(events))
             work.by_driver = True
             self._check(work, events, condition)
             if isinstance(condition, Intention):
@@ -226,11 +245,25 @@ def _check_start(work: Working, condition: Intention, events: Sequence[Event]) -
 
 
 def _consume(work: Working, item: ActionRow, approval: str) -> None:
+    now = work.tx.now
     used = work.tx.conn.execute(
-        "UPDATE approvals SET consumed_at = ? WHERE id = ? AND run = ? AND action = ? AND digest = ? AND epoch = ? "
-        "AND state = 'approved' AND consumed_at IS NULL AND start_before > ? AND decided_at <= ?",
-        (work.tx.now, approval, work.id, item.id, item.digest, work.live.epoch, work.tx.now, work.tx.now + SLEW_S),
-    )
-    if used.rowcount != 1:
+        _CONSUME, (now, approval, work.id, item.id, item.digest, work.live.epoch, now, now + SLEW_S)
+    ).fetchall()
+    if len(used) != 1:
         raise ApprovalNotValid
-    check_decision(work, approval)
+    if approval in work.asked:
+        work.asked[approval].consumed_at = now
+    check_decision(work.tx.keyring, approval, used[0])
+
+
+def _action_of(events: Sequence[Event]) -> str:
+    """The first action that the events change or add; empty when they are about none."""
+    for event in events:
+        match event:
+            case ActionProposed():
+                return event.action.id
+            case ActionRated() | ActionStarted() | ActionFinished() | ActionResumed():
+                return event.action
+            case _:
+                continue
+    return ""

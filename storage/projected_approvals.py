@@ -6,7 +6,7 @@ import json
 
 from agent import events as ev
 from agent.domain import ApprovalState, Outcome
-from agent.errors import AlreadyDecided, AlreadyStarted, JournalError
+from agent.errors import AlreadyDecided, AlreadyStarted
 from storage.projected_cards import outcome, refresh_siblings
 from storage.working import LANE_CARD, LANE_DECISION, Working
 
@@ -47,34 +47,25 @@ def approval_requested(work: Working, event: ev.ApprovalRequested, seq: int) -> 
     work.tx.signal("deadline")
 
 
-def _approval(work: Working, approval: str) -> tuple[str, str, float | None, float | None, float]:
-    row: tuple[str, str, float | None, float | None, float] | None = work.tx.conn.execute(
-        "SELECT action, state, reason_until, consumed_at, expires_at FROM approvals WHERE id = ? AND run = ?",
-        (approval, work.id),
-    ).fetchone()
-    if row is None:
-        raise JournalError(f"Run {work.id} has no approval {approval}.")
-    return row
-
-
 def approval_delivered(work: Working, event: ev.ApprovalDelivered, seq: int) -> None:
     """The card stands; the deadline may move."""
     del seq
-    *_, expires_at = _approval(work, event.approval)
+    asked = work.approval(event.approval)
     work.tx.conn.execute(
         "UPDATE approvals SET delivered_at = ?, expires_at = ?, remind_at = CASE WHEN reminded_at IS NULL "
         "THEN ? - timeout_s * ? ELSE remind_at END WHERE id = ?",
         (event.delivered_at, event.expires_at, event.expires_at, 1 - REMIND_AT, event.approval),
     )
-    if abs(event.expires_at - expires_at) > _VISIBLE_MOVE_S:
+    if abs(event.expires_at - asked.expires_at) > _VISIBLE_MOVE_S:
         work.bump(f"card:{event.approval}", LANE_DECISION)
+    asked.expires_at = event.expires_at
     work.tx.signal("deadline")
 
 
 def approval_reminded(work: Working, event: ev.ApprovalReminded, seq: int) -> None:
     """The card says how long it has waited, and a word in its thread tells those who may decide."""
     del seq
-    _approval(work, event.approval)
+    work.approval(event.approval)
     next_at = "NULL" if event.escalated else "expires_at - timeout_s * ?"
     values = () if event.escalated else (1 - ESCALATE_AT,)
     column = "escalated_at" if event.escalated else "reminded_at"
@@ -99,7 +90,7 @@ def approval_reminded(work: Working, event: ev.ApprovalReminded, seq: int) -> No
 def deciders_changed(work: Working, event: ev.DecidersChanged, seq: int) -> None:
     """Others may decide from here on, and the card names them."""
     del seq
-    _approval(work, event.approval)
+    work.approval(event.approval)
     work.tx.conn.execute(
         "UPDATE approvals SET deciders_json = ? WHERE id = ?",
         (json.dumps(event.deciders, separators=(",", ":")), event.approval),
@@ -110,7 +101,7 @@ def deciders_changed(work: Working, event: ev.DecidersChanged, seq: int) -> None
 def vote_cast(work: Working, event: ev.VoteCast, seq: int) -> None:
     """One person's vote; a later one of theirs replaces it."""
     del seq
-    _approval(work, event.approval)
+    work.approval(event.approval)
     work.tx.conn.execute(
         "INSERT INTO votes VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET vote = excluded.vote, at = excluded.at",
         (event.approval, event.principal.key, event.vote, event.at),
@@ -120,11 +111,12 @@ def vote_cast(work: Working, event: ev.VoteCast, seq: int) -> None:
 
 def approval_decided(work: Working, event: ev.ApprovalDecided, seq: int) -> None:
     """The one decision; raises AlreadyDecided, or AlreadyStarted when a yes was used up."""
-    action, state, reason_until, consumed_at, _ = _approval(work, event.approval)
+    asked = work.approval(event.approval)
+    state = asked.state
     takes_back = state == ApprovalState.APPROVED and event.state is ApprovalState.WITHDRAWN
     if state != ApprovalState.PENDING and not takes_back:
         raise _decided(work, event.approval)
-    if consumed_at is not None:
+    if asked.consumed_at is not None:
         raise AlreadyStarted
     work.tx.conn.execute(
         "UPDATE approvals SET state = ?, decided_at = ?, decided_by = ?, reason = ?, start_before = ?, "
@@ -132,8 +124,11 @@ def approval_decided(work: Working, event: ev.ApprovalDecided, seq: int) -> None
         (event.state, event.at, event.by, event.reason, event.start_before or None, event.reason_until or None,
          event.self_approved, event.approval),
     )  # fmt: skip
-    work.live.waiting_on += (event.reason_until > 0) - (state == ApprovalState.PENDING or reason_until is not None)
-    item = work.action(action)
+    work.live.waiting_on += (event.reason_until > 0) - (
+        state == ApprovalState.PENDING or asked.reason_until is not None
+    )
+    asked.state, asked.reason_until = event.state, event.reason_until or None
+    item = work.action(asked.action)
     if event.state is ApprovalState.APPROVED:
         work.move(item, "approved")
     elif item.phase != "finished":
@@ -155,12 +150,13 @@ def _decided(work: Working, approval: str) -> AlreadyDecided:
 def denial_explained(work: Working, event: ev.DenialExplained, seq: int) -> None:
     """The reason for a denial, or the end of the waiting for it."""
     del seq
-    reason_until = _approval(work, event.approval)[2]
+    asked = work.approval(event.approval)
     work.tx.conn.execute(
         "UPDATE approvals SET reason_until = NULL, reason = CASE WHEN ? = '' THEN reason ELSE ? END WHERE id = ?",
         (event.reason, event.reason, event.approval),
     )
-    work.live.waiting_on -= reason_until is not None
+    work.live.waiting_on -= asked.reason_until is not None
+    asked.reason_until = None
     if event.reason:
         work.bump(f"card:{event.approval}", LANE_DECISION)
         outcome(work, event.approval)

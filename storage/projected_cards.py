@@ -10,11 +10,13 @@ from storage.working import LANE_DECISION, LANE_PROGRESS, Working
 #: A reply whose card does not stand yet: the card's delivery gives it its place and time.
 _NOT_YET = 9e15
 _RESULT = """INSERT INTO outbox(message_key, run, lane, wanted, sent, team, channel, ts, thread_ts, attempts, next_at,
-    error, created_at, wanted_at) VALUES (?, ?, ?, 1, 0, ?, ?, '', ?, 0, ?, '', ?, ?)
+    error, created_at, wanted_at)
+  SELECT 'result:' || id, ?, ?, 1, 0, ?, iif(c.ts <> '', c.channel, ''), '', coalesce(c.ts, ''), 0,
+    iif(c.ts <> '', 0.0, ?), '', ?, ?
+  FROM (SELECT ? AS id) LEFT JOIN outbox c ON c.message_key = 'card:' || id WHERE instr(coalesce(c.ts, ''), ',') = 0
   ON CONFLICT(message_key) DO UPDATE SET wanted = wanted + 1, wanted_at = excluded.wanted_at"""
 _PLACED = """UPDATE outbox SET channel = ?, thread_ts = ?, next_at = 0
   WHERE message_key = 'result:' || ? AND channel = '' AND sent < wanted"""
-_CARD = "SELECT channel, ts FROM outbox WHERE message_key = 'card:' || ?"
 # A card that was not posted yet keeps its place among the new ones.
 _SIBLINGS = """UPDATE outbox SET wanted = wanted + 1, lane = CASE WHEN sent = 0 THEN lane ELSE ? END,
   wanted_at = CASE WHEN sent < wanted THEN wanted_at ELSE ? END
@@ -23,7 +25,8 @@ _LINKED = """UPDATE outbox SET wanted = wanted + 1, lane = ?,
   wanted_at = CASE WHEN sent < wanted THEN wanted_at ELSE ? END
   WHERE message_key IN (SELECT 'card:' || s.approval FROM successors s JOIN {} n ON n.run = s.run
     AND s.action IN ('', n.action) WHERE n.id = ?)"""
-_LEFT = "SELECT id FROM actions WHERE run = ? AND phase IN ('proposed', 'allowed', 'approved')"
+_LEFT = """SELECT id FROM actions WHERE run = ? AND phase IN ('proposed', 'allowed', 'approved')
+  UNION ALL SELECT NULL FROM events WHERE run = ? AND type = 'follow_up_received'"""
 
 
 def outcome(work: Working, approval: str) -> None:
@@ -34,12 +37,8 @@ def outcome(work: Working, approval: str) -> None:
     """
     if not work.live.channel:
         return
-    channel, ts = work.tx.conn.execute(_CARD, (approval,)).fetchone() or ("", "")
-    if "," in ts:
-        return
-    place = (channel, ts, 0.0) if ts else ("", "", _NOT_YET)
     at = work.tx.transport
-    work.tx.conn.execute(_RESULT, (f"result:{approval}", work.id, LANE_PROGRESS, work.live.team, *place, at, at))
+    work.tx.conn.execute(_RESULT, (work.id, LANE_PROGRESS, work.live.team, _NOT_YET, at, at, approval))
     work.tx.signal("outbox")
 
 
@@ -93,7 +92,13 @@ def refresh_siblings(work: Working, approval: str, *, own: int) -> None:
         work.tx.signal("outbox")
 
 
-def is_anything_left(work: Working) -> bool:
-    """Whether an action would be left hanging if the run ended now: a person had it proposed at the last moment."""
-    left = [action for (action,) in work.tx.conn.execute(_LEFT, (work.id,))]
-    return any(key not in work.actions or work.actions[key].phase != "finished" for key in left)
+def is_anything_left(work: Working, follow_ups: int) -> bool:
+    """Whether somebody would be left hanging if the run ended now, at the last moment.
+
+    That is a person who had an action proposed, or whose words came after the `follow_ups` that the answer knows of.
+    """
+    found = [action for (action,) in work.tx.conn.execute(_LEFT, (work.id, work.id))]
+    left = [action for action in found if action is not None]
+    return len(found) - len(left) != follow_ups or any(
+        key not in work.actions or work.actions[key].phase != "finished" for key in left
+    )

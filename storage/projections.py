@@ -92,11 +92,8 @@ def _run_finished(work: Working, event: ev.RunFinished, seq: int) -> None:
     run = work.live
     if not event.status.is_final:
         raise JournalError(f"A run cannot finish as {event.status.value}.")
-    if event.follow_ups >= 0:
-        query = "SELECT count(*) FROM events WHERE run = ? AND type = 'follow_up_received'"
-        (added,) = work.tx.conn.execute(query, (work.id,)).fetchone()
-        if added != event.follow_ups or cards.is_anything_left(work):
-            raise Overtaken
+    if event.follow_ups >= 0 and cards.is_anything_left(work, event.follow_ups):
+        raise Overtaken
     run.status, run.ended_at = event.status, work.tx.now
     run.answer_blob, run.summary = event.answer_blob, event.summary
     work.tx.conn.execute(

@@ -25,16 +25,16 @@ from storage.literals import number, text
 if TYPE_CHECKING:  # costs 40 ms to import, and is needed at the first decision only
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+    from storage.asked import Asked
     from storage.working import Working
 
 _VERSION = 1
 _REMEMBERED = 1024
-_SUBJECT = "SELECT action, digest, epoch FROM approvals WHERE id = ? AND run = ?"
-_PAYLOAD = "SELECT payload FROM events WHERE run = ? AND seq = ?"
-_KEEP = "INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?, ?, ?)"
-_DECIDED = """SELECT a.run, a.action, a.digest, a.epoch, a.state, a.decided_by, coalesce(a.decided_at, 0.0),
-  coalesce(a.start_before, 0.0), r.policy_version, r.voters_json, r.signature
-  FROM approvals a JOIN receipts r ON r.approval = a.id AND r.voter = '' WHERE a.id = ?"""
+DECIDED = """run, action, digest, epoch, state, decided_by, coalesce(decided_at, 0.0), coalesce(start_before, 0.0),
+  (SELECT policy_version FROM receipts WHERE approval = approvals.id AND voter = ''),
+  (SELECT voters_json FROM receipts WHERE approval = approvals.id AND voter = ''),
+  (SELECT signature FROM receipts WHERE approval = approvals.id AND voter = '')"""
+"""Of a row of `approvals`: what its receipt is made from, and the receipt; for `check_decision`."""
 _VOTED = """SELECT a.run, a.action, a.digest, a.epoch, v.vote, v.principal, v.at, 0.0, r.policy_version, r.voters_json,
   r.signature FROM votes v JOIN approvals a ON a.id = v.approval
   JOIN receipts r ON r.approval = v.approval AND r.voter = v.principal WHERE v.approval = ? AND v.principal = ?"""
@@ -126,23 +126,22 @@ def is_receipt(key: Ed25519PublicKey, receipt: Receipt, signature: str) -> bool:
 
 
 def seal(work: Working, event: ev.Event, earlier: Sequence[Stored]) -> ev.Event:
-    """The event with its receipt, and the row by which the start checks it; any other event as it is.
+    """The event with its receipt, whose row is written with it for the start to check; any other event as it is.
 
     `earlier` are the events of the same append. What a caller wrote into the receipt's fields is overwritten. Raises
     ConfigurationError when the key cannot be used.
     """
     if not isinstance(event, ev.VoteCast | ev.ApprovalDecided) or work.tx.keyring is None:
         return event
-    conn = work.tx.conn
-    subject = conn.execute(_SUBJECT, (event.approval, work.id)).fetchone()
-    if subject is None:
+    asked = work.find_approval(event.approval)
+    if asked is None:
         return event  # the projection refuses it
-    policy = _policy_of(work, subject[0], earlier)
-    receipt = _receipt(work.id, event, subject, policy)
+    policy = _policy_of(work, asked, earlier)
+    receipt = _receipt(work.id, event, (asked.action, asked.digest, asked.epoch), policy)
     signature = work.tx.keyring.sign(receipt)
     voter = event.principal.key if isinstance(event, ev.VoteCast) else ""
     voters = json.dumps(receipt.voters, separators=(",", ":"))
-    conn.execute(_KEEP, (event.approval, voter, receipt.at, policy, voters, signature))
+    work.receipts.append((event.approval, voter, receipt.at, policy, voters, signature))
     return event.model_copy(update={"policy_version": policy, "receipt": signature})
 
 
@@ -151,10 +150,9 @@ def receipt_of(run: str, event: ev.VoteCast | ev.ApprovalDecided, asked: ev.Appr
     return _receipt(run, event, (asked.action, asked.digest, asked.epoch), event.policy_version)
 
 
-def check_decision(work: Working, approval: str) -> None:
-    """The decision must be one that was signed here, as it stands now; raises ReceiptNotValid."""
-    row = work.tx.conn.execute(_DECIDED, (approval,)).fetchone()
-    if row is None or not _holds(work.tx.keyring, approval, row):
+def check_decision(keyring: Keyring | None, approval: str, row: Sequence[object]) -> None:
+    """The decision must be one that was signed here, as it stands now (`DECIDED`); raises ReceiptNotValid."""
+    if not _holds(keyring, approval, row):
         raise ReceiptNotValid
 
 
@@ -206,16 +204,12 @@ def _receipt(
     )  # fmt: skip
 
 
-def _policy_of(work: Working, action: str, earlier: Sequence[Stored]) -> str:
+def _policy_of(work: Working, asked: Asked, earlier: Sequence[Stored]) -> str:
     """The policy version of the action's newest rating."""
-    item = work.find_action(action)
+    item = work.find_action(asked.action)
     if item is None or not item.rated_seq:
         return ""
     for stored in reversed(earlier):
         if stored.seq == item.rated_seq:
             return stored.event.policy_version if isinstance(stored.event, ev.ActionRated) else ""
-    row = work.tx.conn.execute(_PAYLOAD, (work.id, item.rated_seq)).fetchone()
-    if row is None or row[0] is None:
-        return ""
-    rated = ev.decode(row[0])
-    return rated.policy_version if isinstance(rated, ev.ActionRated) else ""
+    return asked.policy

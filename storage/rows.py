@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.domain import Tier
+from agent.events import ApprovalDecided, Event
 
 _APPROVAL = """SELECT a.id, a.run, a.action, c.tool, c.tier, a.digest, a.epoch, a.state, a.created_at, a.expires_at,
   a.timeout_s, coalesce(a.delivered_at, 0.0), coalesce(a.decided_at, 0.0), a.decided_by, a.reason,
@@ -131,6 +132,17 @@ def _takeover(*row: Any) -> TakeoverRow:  # noqa: ANN401  # the columns are the 
     values[22] = tuple(json.loads(row[22]))
     values[25] = tuple(json.loads(row[25])) if row[25] else ()
     return TakeoverRow(*values)
+
+
+def row_after(row: ApprovalRow, events: Sequence[Event]) -> ApprovalRow:
+    """The row as it stands once a vote's events are written: what `find_approval` would find."""
+    for event in events:
+        if isinstance(event, ApprovalDecided) and event.approval == row.id:
+            row = replace(
+                row, state=event.state.value, decided_at=event.at, decided_by=event.by, reason=event.reason,
+                start_before=event.start_before, reason_until=event.reason_until, self_approved=event.self_approved,
+            )  # fmt: skip
+    return row
 
 
 def find_approval(conn: sqlite3.Connection, approval: str) -> ApprovalRow | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, field
+from typing import Any
 
 from agent.domain import Outcome, Principal, RunStatus
 from agent.errors import AlreadyStarted, JournalError, RunStopped, UnknownRun
+from storage.asked import Asked, find_asked
 from storage.database import Tx, insert_many
 from storage.ledger import Budgets
 from storage.turns import Room
@@ -14,15 +16,25 @@ from storage.turns import Room
 LANE_DECISION, LANE_CARD, LANE_TAKEOVER, LANE_PROGRESS = range(4)
 GENESIS = bytes(32)
 
-_RUN = """SELECT id, team, channel, thread_ts, requester, status, epoch, started_at, ended_at, steps, spent_micro_usd,
-  reserved_micro_usd, waiting_on, in_flight, seq, head_hash, answer_blob, summary FROM runs WHERE id = ?"""
+_RUN_COLUMNS = """r.id, r.team, r.channel, r.thread_ts, r.requester, r.status, r.epoch, r.started_at, r.ended_at,
+  r.steps, r.spent_micro_usd, r.reserved_micro_usd, r.waiting_on, r.in_flight, r.seq, r.head_hash, r.answer_blob,
+  r.summary"""
+_RUN_WIDTH = 18
+_ACTION_COLUMNS = """c.id, c.step, c.tool, c.tier, c.phase, c.outcome, c.digest, c.approval, c.takeover, c.attempt,
+  c.resumed, c.lease_token, c.proposed_seq, c.rated_seq, c.ended_seq, c.started_at, c.ended_at"""
+_RUN = f"SELECT {_RUN_COLUMNS} FROM runs r WHERE r.id = ?"  # noqa: S608  # of constants only, as the next ones
+_RUN_AND_ACTION = f"""SELECT {_RUN_COLUMNS}, {_ACTION_COLUMNS}
+  FROM runs r LEFT JOIN actions c ON c.run = r.id AND c.id = ? WHERE r.id = ?"""  # noqa: S608
+_ACTION = f"SELECT {_ACTION_COLUMNS} FROM actions c WHERE c.run = ? AND c.id = ?"  # noqa: S608
+_ADD_RUN = """INSERT INTO runs(id, task_id, team, channel, thread_ts, requester, parent_run, title, created_at,
+  trace_id, span_id, status, epoch, started_at, ended_at, steps, spent_micro_usd, reserved_micro_usd, waiting_on,
+  in_flight, seq, head_hash, answer_blob, summary)
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _WRITE_RUN = """UPDATE runs SET epoch = ?, started_at = ?, ended_at = ?, steps = ?, spent_micro_usd = ?,
   reserved_micro_usd = ?, waiting_on = ?, in_flight = ?, seq = ?, head_hash = ?, answer_blob = ?, summary = ?
   WHERE id = ?"""
-# Apart: naming the column makes SQLite go through the indexes that ask for it.
-_WRITE_STATUS = "UPDATE runs SET status = ? WHERE id = ?"
-_ACTION = """SELECT id, step, tool, tier, phase, outcome, digest, approval, takeover, attempt, resumed, lease_token,
-  proposed_seq, rated_seq, ended_seq, started_at, ended_at FROM actions WHERE run = ? AND id = ?"""
+# Only when it changed: naming the column makes SQLite go through the indexes that ask for it.
+_WRITE_STATUS = _WRITE_RUN.replace("SET", "SET status = ?,", 1)
 _ADD_ACTION = """INSERT INTO actions(run, id, step, tool, tier, phase, outcome, digest, approval, takeover, attempt,
   resumed, lease_token, proposed_seq, rated_seq, ended_seq, started_at, ended_at)
   VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -35,6 +47,7 @@ _BUMP = """INSERT INTO outbox(message_key, run, lane, wanted, sent, team, channe
     wanted_at = CASE WHEN sent < wanted THEN wanted_at ELSE excluded.wanted_at END"""
 
 _BUMP_ROW = "(?, ?, ?, 1, 0, ?, ?, '', ?, 0, 0, '', ?, ?)"
+_KEEP_RECEIPT, _RECEIPT_ROW = "INSERT OR REPLACE INTO receipts VALUES {}", "(?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(slots=True)
@@ -103,16 +116,27 @@ class Working:
     room: Room | None = None
     """How many runs may be at work at once, when the append is to keep to it."""
     status_before: RunStatus = RunStatus.QUEUED
+    asked: dict[str, Asked] = field(default_factory=dict[str, Asked])
+    """Approvals that were looked at."""
+    receipts: list[tuple[object, ...]] = field(default_factory=list[tuple[object, ...]])
+    """Rows to be kept with the events."""
+    _new_run: tuple[object, ...] = ()
+    """What stands in a new run's row from the start and never changes; empty once it is written."""
+    _absent: str = ""
+    """An action that was looked for, and is not there."""
 
     @classmethod
-    def load(cls, tx: Tx, run: str) -> Working:
-        """The run as it stands; without a row when it is new."""
-        row = tx.conn.execute(_RUN, (run,)).fetchone()
+    def load(cls, tx: Tx, run: str, action: str = "") -> Working:
+        """The run as it stands, without a row when it is new; with an action that will be asked for, if one is known."""
+        row = tx.conn.execute(*((_RUN_AND_ACTION, (action, run)) if action else (_RUN, (run,)))).fetchone()
         if row is None:
             return cls(tx, run, None)
-        values = list(row)
-        values[5] = RunStatus(row[5])
-        return cls(tx, run, RunRow(*values), status_before=values[5])
+        values = list(row[:_RUN_WIDTH])
+        status = values[5] = RunStatus(values[5])
+        work = cls(tx, run, RunRow(*values), status_before=status)
+        if action:
+            work._found(action, row[_RUN_WIDTH:])
+        return work
 
     @property
     def live(self) -> RunRow:
@@ -131,11 +155,35 @@ class Working:
     def find_action(self, action: str) -> ActionRow | None:
         """One action of the run, or None."""
         item = self.actions.get(action)
+        if item is None and action != self._absent:
+            self._found(action, self.tx.conn.execute(_ACTION, (self.id, action)).fetchone() or (None,))
+            item = self.actions.get(action)
+        return item
+
+    def _found(self, action: str, columns: tuple[Any, ...]) -> None:
+        if columns[0] is None:
+            self._absent = action
+        else:
+            self.actions[action] = ActionRow(*columns)
+
+    def approval(self, approval: str) -> Asked:
+        """One approval of the run; raises JournalError."""
+        item = self.find_approval(approval)
         if item is None:
-            row = self.tx.conn.execute(_ACTION, (self.id, action)).fetchone()
-            if row is None:
+            raise JournalError(f"Run {self.id} has no approval {approval}.")
+        return item
+
+    def find_approval(self, approval: str) -> Asked | None:
+        """One approval of the run, or None. What is changed of it is written by who changes it."""
+        item = self.asked.get(approval)
+        if item is None:
+            found = find_asked(self.tx.conn, self.id, approval)
+            if found is None:
                 return None
-            item = self.actions[action] = ActionRow(*row)
+            item, columns = found
+            self.asked[approval] = item
+            if item.action not in self.actions:
+                self._found(item.action, columns)
         return item
 
     def move(self, item: ActionRow, phase: str) -> None:
@@ -174,13 +222,19 @@ class Working:
         tx, conn, run = self.tx, self.tx.conn, self.live
         if run.status in {RunStatus.RUNNING, RunStatus.WAITING}:
             run.status = RunStatus.WAITING if run.waiting_on and not run.in_flight else RunStatus.RUNNING
-        if run.status != self.status_before:
-            conn.execute(_WRITE_STATUS, (run.status, run.id))
-            tx.signal("queue")
-        conn.execute(_WRITE_RUN, (
+        changing = (
             run.epoch, run.started_at, run.ended_at, run.steps, run.spent, run.reserved, run.waiting_on,
-            run.in_flight, run.seq, run.head, run.answer_blob, run.summary, run.id,
-        ))  # fmt: skip
+            run.in_flight, run.seq, run.head, run.answer_blob, run.summary,
+        )  # fmt: skip
+        if self._new_run:
+            self._insert_run(changing)
+        elif run.status != self.status_before:
+            conn.execute(_WRITE_STATUS, (run.status, *changing, run.id))
+        else:
+            conn.execute(_WRITE_RUN, (*changing, run.id))
+        if run.status != self.status_before:
+            tx.signal("queue")
+        insert_many(conn, _KEEP_RECEIPT, _RECEIPT_ROW, self.receipts)
         for item in self.actions.values():
             _write_action(conn, run.id, item)
         if run.channel:  # a terminal is told by its own command, and has no place for messages
@@ -214,15 +268,17 @@ class Working:
         return card or (None, "")
 
     def add_run(self, row: RunRow, *, task: str, parent: str, title: str, trace_id: str, span_id: str) -> None:
-        """Insert the run's row; what stands in it from the start never changes."""
+        """The run's row; what stands in it from the start never changes."""
         self.run = row
         self.tx.signal("queue")  # it may go before others who wait
-        self.tx.conn.execute(
-            "INSERT INTO runs VALUES "
-            "(?, ?, ?, ?, ?, ?, 'queued', 0, ?, ?, ?, NULL, NULL, 0, 0, 0, 0, 0, 0, x'', ?, ?, '', '')",
-            (row.id, task, row.team, row.channel, row.thread_ts, row.requester, parent, title, self.tx.now,
-             trace_id, span_id),
+        self._new_run = (
+            row.id, task, row.team, row.channel, row.thread_ts, row.requester, parent, title, self.tx.now,
+            trace_id, span_id,
         )  # fmt: skip
+
+    def _insert_run(self, changing: tuple[object, ...]) -> None:
+        self.tx.conn.execute(_ADD_RUN, (*self._new_run, self.live.status, *changing))
+        self._new_run = ()
 
 
 def _write_action(conn: sqlite3.Connection, run: str, item: ActionRow) -> None:
