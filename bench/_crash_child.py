@@ -32,6 +32,7 @@ import bot.composition.driving
 import bot.composition.materials
 import bot.deadlines
 import bot.delivery
+import bot.pace
 import bot.posting
 import storage.database
 import storage.journal
@@ -188,7 +189,8 @@ def _hasten() -> None:
         return datetime.fromtimestamp(real.transport() + delay, tz=UTC)
 
     _replace(bot.deadlines.Deadlines, _at=at)
-    _replace(bot.delivery, PROGRESS_EVERY_S=0.02, SOON_S=0.02)
+    _replace(bot.pace, PROGRESS_EVERY_S=0.02)
+    _replace(bot.delivery, SOON_S=0.02)
     _replace(bot.posting, POST_BURST=1000, UPDATES_A_MINUTE=10_000)
 
 

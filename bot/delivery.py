@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final, TypeVar
 
 import structlog
 
@@ -18,8 +18,9 @@ from agent.errors import SecondKeyError
 from agent.ports import Clock
 from agent.telemetry import DELIVERY_OUTCOME, Telemetry, failed
 from bot.blocks.kit import Block
-from bot.blocks.live import Live
 from bot.blocks.message import Message
+from bot.outgoing import Outbox, Render, Rendered
+from bot.pace import PROGRESS, Pace
 from bot.posting import Kind, Poster, PostFault, metadata_of
 from bot.streams import CONFLICT, Streams
 from storage.outbox import OutboxRow
@@ -34,61 +35,9 @@ IDLE_S: Final = 30.0
 """Without a signal the outbox is looked at this often."""
 SOON_S: Final = 0.2
 """How soon a row that only waits for Slack's rates is looked at again."""
-PROGRESS_EVERY_S: Final = 1.0
-"""A progress message is not written more often than this."""
-MOST_TOLD: Final = 10_000
-"""Cards kept in memory whose decision people have seen; beyond that the oldest are forgotten, and yield no more."""
-CARD, PROGRESS = "approval", "progress"
+CARD: Final = "approval"
 UPDATES: Final = "update"
 """All updates share one rate; posts have one a channel."""
-
-
-class Outbox(Protocol):
-    """The part of storage.outbox that delivery needs."""
-
-    def due(self, now: float, limit: int) -> Sequence[OutboxRow]:
-        """Rows whose wanted revision was not sent and whose transport time has come, in lane order."""
-        ...
-
-    def next_at(self, now: float) -> float | None:
-        """When a row that must wait becomes due; None when there is none."""
-        ...
-
-    async def sent(self, key: str, revision: int, channel: str, ts: str, then: str = "") -> None:
-        """The message stands in Slack, showing at least this revision; `then` is wanted after it."""
-        ...
-
-    async def failed(self, key: str, error: str, next_at: float) -> None:
-        """It did not work; again at `next_at` (transport time)."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """A message, and whom to write to directly when nobody can post where it belongs."""
-
-    message: Message
-    people: tuple[str, ...] = ()
-    """Slack user ids."""
-    then: str = ""
-    """Key of the message that follows once this one stands: the next part of a long answer."""
-    live: Live | None = None
-    """What a stream would show of it; only for progress."""
-    tells: bool = False
-    """Whether it shows a decision. Once people have seen that, what came of it leaves room for other decisions."""
-
-
-class Render(Protocol):
-    """Makes messages of rows."""
-
-    @property
-    def channels(self) -> Mapping[str, str]:
-        """Kind of message → id of the channel in which it stands; the other kinds go to their task's thread."""
-        ...
-
-    def __call__(self, row: OutboxRow, is_first: bool, /) -> Rendered | None:  # noqa: FBT001  # a row and its one fact
-        """What is to be shown now, and whether it is the first post; None when there is nothing to show."""
-        ...
 
 
 _WAITS: Final = {"card": "approval", "takeover": "takeover"}
@@ -131,8 +80,7 @@ class Delivery:
         self._idle = asyncio.Event()
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._posted: dict[str, tuple[str, str, str]] = {}
-        self._written: dict[str, float] = {}
-        self._told: dict[str, None] = {}
+        self._pace = Pace(poster, clock)
         self._is_stopping = False
         self._since = clock.transport()
         self.problem = ""
@@ -183,7 +131,7 @@ class Delivery:
             if row.key in self._busy:
                 continue
             rate = UPDATES if row.ts else self._place(row)
-            if not self._may_go(row, ahead[rate]):
+            if not self._pace.may_go(row, self._place(row), ahead[rate]):
                 held = True
                 continue
             ahead[rate] += 1
@@ -194,14 +142,6 @@ class Delivery:
             self._idle.set()
         wait_s = SOON_S if held else IDLE_S
         return wait_s if later is None else max(0.01, min(wait_s, later - now))
-
-    def _may_go(self, row: OutboxRow, ahead: int) -> bool:
-        """Whether Slack's rates leave room for it, behind as many calls that were let go a moment ago."""
-        is_progress = row.kind == PROGRESS
-        if is_progress and self._clock.monotonic() - self._written.get(row.key, -9.0) < PROGRESS_EVERY_S:
-            return False
-        yields = is_progress or (bool(row.ts) and row.key in self._told)
-        return self._poster.is_ready(self._place(row), update=bool(row.ts), yields=yields, ahead=ahead)
 
     def _place(self, row: OutboxRow) -> str:
         return row.channel or self._render.channels.get(row.kind, "")
@@ -246,7 +186,7 @@ class Delivery:
         if rendered is None:
             await self._outbox.sent(key, row.wanted, row.channel, row.ts)
             return
-        self._written[key] = self._clock.monotonic()
+        self._pace.wrote(row)
         if row.ts:
             if self._streams is not None and await self._streams.show(row, rendered.live):
                 await self._outbox.sent(key, row.wanted, row.channel, row.ts)
@@ -304,9 +244,7 @@ class Delivery:
 
             await self._shaped(rendered.message, write)
         if rendered.tells:
-            self._told[row.key] = None
-            while len(self._told) > MOST_TOLD:
-                del self._told[next(iter(self._told))]
+            self._pace.told(row)
         await self._outbox.sent(row.key, row.wanted, row.channel, row.ts, rendered.then)
         self._count("secondkey_delivery_updated", row.kind)
 

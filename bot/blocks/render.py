@@ -15,7 +15,7 @@ from bot.blocks.result import result_message
 from bot.blocks.takeover import takeover_packet
 from bot.blocks.takeover_notes import said, takeover_note
 from bot.blocks.text import inline
-from bot.delivery import Rendered
+from bot.outgoing import Rendered
 from storage.outbox import Outbox, OutboxRow
 from storage.queries import Queries
 from storage.successors import Successor

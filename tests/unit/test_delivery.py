@@ -17,7 +17,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from agent.clock import SystemClock
 from bot.blocks.kit import section
 from bot.blocks.message import Message
-from bot.delivery import Delivery, Rendered
+from bot.delivery import Delivery
+from bot.outgoing import Rendered
 from bot.posting import FOR_DECISIONS, POST_BURST, UPDATES_A_MINUTE, Kind, Poster, fault_of
 from simulator.driver import Driver
 from simulator.server import Simulator
