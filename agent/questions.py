@@ -6,7 +6,7 @@ Nothing of a question reaches the run: its words are in no plan, no worker's con
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from weakref import WeakValueDictionary
 
 from agent import events as ev
@@ -14,7 +14,7 @@ from agent.answers import report
 from agent.calling import Caller
 from agent.equipment import Box, Equipment
 from agent.errors import JournalError, ModelError
-from agent.ports import ChatModel, Message, ModelReply, ModelRequest
+from agent.ports import ChatModel, Message, ModelReply, ModelRequest, Stored
 from agent.recording import record
 from agent.state import ActionState, RunState
 from agent.supervisor import Limits
@@ -76,6 +76,23 @@ class Explainer:
         asked = as_data("question", question, QUESTION_BYTES)
         told = f"The record of the run:\n{record}\n\nThe question:\n{asked}\n\nAnswer it."
         return (Message(role="system", text=self._kit.prompts.text("explain")), Message(role="user", text=told))
+
+
+def asked_for(stored: Iterable[Stored]) -> dict[str, str]:
+    """The question (the hash of its words) that each call was made for; they are answered in their order."""
+    waiting: dict[int, str] = {}
+    found: dict[str, str] = {}
+    for item in stored:
+        match item.event:
+            case ev.TakeoverAsked(quiet=False):
+                waiting[item.seq] = item.event.text_blob
+            case ev.TakeoverAnswered():
+                waiting.pop(item.event.question, None)
+            case ev.ModelCallStarted(purpose="question") if waiting:
+                found[item.event.call] = next(iter(waiting.values()))
+            case _:
+                continue
+    return found
 
 
 def summary(state: RunState) -> str:

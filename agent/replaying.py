@@ -24,6 +24,7 @@ from agent.policy import Policy
 from agent.ports import Committed, Condition, ModelReply, ModelRequest, Stored, ToolCall
 from agent.prompting import Prompts
 from agent.proposing import Proposer
+from agent.questions import Explainer, asked_for
 from agent.rating import Rater
 from agent.recording import Ended
 from agent.runbooks import Runbooks
@@ -37,6 +38,7 @@ from agent.tools.registry import Registry
 Bodies = Callable[[str], str]
 """A stored body by its hash; raises KeyError."""
 _NO_BUDGET = 10**12
+_NO_END_S = 1e12
 _CONTEXT_LINES = 3
 
 
@@ -51,7 +53,7 @@ class Replayed:
     turn: int
     model: str
     rebuilt: bool = True
-    """Whether the run of today's code asks here at all; what was asked beside a run is not rebuilt."""
+    """Whether today's code asks here at all."""
     request: str = ""
     """What the model would be told today, as text."""
     differs: str = ""
@@ -79,12 +81,15 @@ class Material:
     """The configured ones."""
     others: Prompts | None = None
     """Those to compare with; None: what was recorded is compared with the configured ones."""
+    limits: Limits = field(default_factory=Limits)
+    """What an operator set; of these, when steps are judged and conversations told in short."""
 
 
 async def replay(run: str, stored: Sequence[Stored], material: Material) -> tuple[Replayed, ...]:
     """Make every recorded wire call again; raises IllegalTransition when the journal does not fold."""
     found: list[Replayed] = []
     state = RunState(run=run)
+    beside = asked_for(stored)
     chain = tuple(dict.fromkeys(item.event.model for item in stored if isinstance(item.event, ev.ModelCallStarted)))
     ends = {
         item.event.call: at
@@ -95,9 +100,13 @@ async def replay(run: str, stored: Sequence[Stored], material: Material) -> tupl
         if isinstance(item.event, ev.ModelCallStarted):
             at = ends.get(item.event.call)
             end = stored[at] if at is not None else None
-            then = _then(stored[at + 1 :], item.event) if at is not None else ()
+            question = beside.get(item.event.call, "")
+            if item.event.purpose == "question":
+                then = _answered(end, material.body)
+            else:
+                then = _then(stored[at + 1 :], item.event) if at is not None else ()
             before = fold(run, stored[state.seq : at], state) if at is not None else state
-            found.append(await _again(state, before, item.seq, item.event, end, then, chain, material))
+            found.append(await _again(state, before, item.seq, item.event, end, then, chain, material, question))
         state = fold(run, (item,), state)
     return tuple(found)
 
@@ -111,14 +120,15 @@ async def _again(  # noqa: PLR0917  # the moment, what was asked, and what came 
     then: tuple[str, ...],
     chain: tuple[str, ...],
     material: Material,
+    question: str,
 ) -> Replayed:
     made = Replayed(seq, started.call, started.purpose, started.step, started.turn, started.model)
-    first = await _ask(state, before, started, end, chain, material, material.prompts)
+    first = await _ask(state, before, started, end, chain, material, material.prompts, question)
     if first is None:
         return replace(made, rebuilt=False, then=then, now=then)
     was, now = first.request, first.request
     if material.others is not None:
-        second = await _ask(state, before, started, end, chain, material, material.others)
+        second = await _ask(state, before, started, end, chain, material, material.others, question)
         now = second.request if second is not None else was
     elif started.prompt_blob:
         with suppress(KeyError):  # retention dropped it: nothing is known to have changed
@@ -148,9 +158,12 @@ async def _ask(  # noqa: PLR0917  # as above
     chain: tuple[str, ...],
     material: Material,
     prompts: Prompts,
+    question: str,
 ) -> _Asked | None:
     """Build the request of this call, and read the recorded reply; None when today's code does not ask here."""
-    limits = Limits(micro_usd=_NO_BUDGET, chain=chain)
+    if started.purpose == "question":
+        return await _ask_beside(state, started, end, material, prompts, question)
+    limits = replace(material.limits, micro_usd=_NO_BUDGET, tokens=0, active_s=_NO_END_S, chain=chain)
     for move in next_moves(state, limits):
         if not isinstance(move, MakePlan | AskWorker | EvaluateStep | WriteAnswer):
             continue
@@ -167,6 +180,37 @@ async def _ask(  # noqa: PLR0917  # as above
             continue
         return _Asked(model.request, _lines(ended.then if ended is not None else ()))
     return None
+
+
+async def _ask_beside(  # noqa: PLR0917  # as above
+    state: RunState, started: ev.ModelCallStarted, end: Stored | None, material: Material, prompts: Prompts,
+    question: str,
+) -> _Asked | None:  # fmt: skip
+    """The same for a question that was asked in a takeover's thread, beside the run."""
+    shadow, model = _Shadow(material.body, state.seq), _Recorded(_reply_of(end, material.body), (started.model,))
+    kit = _equipment(shadow, material, prompts)
+    box = RunBox(state.run, shadow)
+    box.state = state
+
+    async def here() -> RunBox:
+        return box
+
+    limits = Limits(micro_usd=_NO_BUDGET, chain=(started.model,))
+    try:
+        said = await Explainer(kit, model, limits).answer(state.run, here, material.body(question))
+    except KeyError:
+        return None  # retention dropped its words
+    return _Asked(model.request, _said(said)) if model.request is not None else None
+
+
+def _answered(end: Stored | None, body: Bodies) -> tuple[str, ...]:
+    """What was made of a question's reply: its words, as they were."""
+    reply = _reply_of(end, body)
+    return () if isinstance(reply, ModelError) else _said(reply.text)
+
+
+def _said(text: str) -> tuple[str, ...]:
+    return (f"answered: {' '.join(text.split())}",)
 
 
 async def _perform(planner: Planner, box: RunBox, move: Move) -> Ended | None:

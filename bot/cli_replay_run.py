@@ -6,14 +6,18 @@ import asyncio
 import json
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agent import events as ev
 from agent.broker import Broker
+from agent.clock import SystemClock
 from agent.errors import ConfigurationError
+from agent.moves import Limits
+from agent.policy import Policy
 from agent.ports import Stored
 from agent.prompting import Prompts
 from agent.replaying import Material, Replayed, offline, replay
@@ -31,10 +35,12 @@ from bot.checks import known_secrets
 from bot.cli_policy import policy_of
 from bot.cli_trace import recorded
 from bot.config import Settings
+from bot.mcp_servers import McpServers
 from bot.words import count, duration
 from storage.approvers import Approver, covering, standing
 from storage.blobs import read_blob
 from storage.database import read_only
+from storage.mcp_tools import trusted
 
 _DOORS = {"go": "runs", "ask": "asks", "person": "a person does it", "refuse": "refused", "grant": "allowed beforehand"}
 
@@ -52,15 +58,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Registered:
-    """The registry of approvers as it stands; user groups are Slack's, and nobody is known to be in one."""
+    """The registry of approvers as it stands; user groups are Slack's, and have whom the run recorded."""
 
     entries: Sequence[Approver]
     at: float
+    groups: Mapping[str, frozenset[str]]
 
     def members(self, group: str) -> frozenset[str]:
-        """Nobody."""
-        del group
-        return frozenset()
+        """Slack user ids of whom the run asked for this group; nobody of a group that it did not know."""
+        return self.groups.get(group, frozenset())
 
     def registered(self, scope: Scope) -> tuple[str, ...]:
         """Whom the registry names for this."""
@@ -83,7 +89,7 @@ def replay_run(settings: Settings, environment: dict[str, str], wanted: Wanted) 
         try:
             if wanted.scenario is not None:
                 return _write_scenario(run, stored, body, cover, wanted.scenario)
-            material = _material(settings, conn, body, wanted)
+            material, groups = _material(settings, conn, body, wanted, stored)
             calls = asyncio.run(replay(run, stored, material))
             reading = frozenset(
                 name for name in material.registry.names if material.registry.get(name).read_only
@@ -97,30 +103,58 @@ def replay_run(settings: Settings, environment: dict[str, str], wanted: Wanted) 
             raise ConfigurationError(f"{settings.database} cannot be read: {error}.", fix="Check the file.") from error
     if wanted.as_json:
         told = _as_json(run, calls, ratings, skipped, material.policy.version)
+        told["groups"] = {group: sorted(groups.get(group, ())) for group in material.policy.groups}
         json.dump(redacted(told, cover), sys.stdout, indent=2)
         sys.stdout.write("\n")
         return 0
     for line in _lines(run, calls, ratings, skipped, wanted):
         sys.stdout.write(shown(cover(line)) + "\n")
+    for group in material.policy.groups:
+        who = ", ".join(sorted(groups.get(group, ()))) or "nobody, since the run never asked it"
+        sys.stdout.write(shown(f"The user group {group} is Slack's; here it has whom the run recorded: {who}.") + "\n")
     return 0
 
 
-def _material(settings: Settings, conn: sqlite3.Connection, body: Callable[[str], str], wanted: Wanted) -> Material:
+def _material(
+    settings: Settings, conn: sqlite3.Connection, body: Callable[[str], str], wanted: Wanted, stored: Sequence[Stored]
+) -> tuple[Material, Mapping[str, frozenset[str]]]:
+    """What the run is replayed with, and who is taken to be in which user group."""
     http = (
         (HttpRequest(egress=Egress(settings.egress), broker=Broker(settings.secrets, {})),) if settings.egress else ()
     )
-    tools = offline((*default_tools(), *http, *load_tools(settings.tools)))
+    servers = McpServers.read(
+        settings.mcp, data=settings.data, broker=Broker(settings.secrets, {}), clock=SystemClock()
+    )  # fmt: skip
+    outside = servers.tools(trusted(conn) if settings.mcp else ())
+    tools = offline((*default_tools(), *http, *load_tools(settings.tools), *outside))
     policy = policy_of(settings, wanted.policy)
     (last,) = conn.execute("SELECT coalesce(max(created_at), 0) FROM runs").fetchone()
     entries = standing(lambda query, values: conn.execute(query, tuple(values)))
+    groups = _groups(replace(policy_of(settings, None), directory=_Registered(entries, float(last), {})), stored)
     return Material(
         body=body,
         registry=Registry(tools, timeouts=settings.tool_timeouts),
         runbooks=Runbooks.load(settings.runbooks),
-        policy=replace(policy, directory=_Registered(entries, float(last))),
+        policy=replace(policy, directory=_Registered(entries, float(last), groups)),
         prompts=Prompts.load(settings.prompts),
         others=Prompts.load(wanted.prompts) if wanted.prompts is not None else None,
-    )
+        limits=Limits(judge=settings.judge, history_tokens=settings.history_tokens),
+    ), groups
+
+
+def _groups(configured: Policy, stored: Sequence[Stored]) -> Mapping[str, frozenset[str]]:
+    """Who is in the groups of the configured policy, as far as the run shows: whom it asked without naming them."""
+    asked: set[str] = set()
+    named: set[str] = set()
+    for event in (item.event for item in stored):
+        if isinstance(event, ev.ApprovalRequested | ev.TakeoverOpened):
+            asked.update(event.deciders)
+        if isinstance(event, ev.ApprovalRequested):
+            asked.update(event.escalate_to)
+        if isinstance(event, ev.RunCreated):
+            named = set(configured.everybody(event.task.principal.team))
+    users = frozenset(key.rpartition(":")[2] for key in asked - named if not key.startswith("local:"))
+    return dict.fromkeys(configured.groups, users)
 
 
 def _write_scenario(
@@ -185,7 +219,7 @@ def _lines(
 def _call_line(one: Replayed) -> str:
     where = f" step {one.step + 1} turn {one.turn + 1}" if one.step >= 0 else ""
     if not one.rebuilt:
-        return f"{one.purpose}{where} {one.model}: not asked for by the code of today, or asked beside the run"
+        return f"{one.purpose}{where} {one.model}: today's code does not ask for this"
     request = "ANOTHER REQUEST" if one.differs else "same request"
     if one.same_reading:
         return f"{one.purpose}{where} {one.model}: {request}, the reply leads to the same"
