@@ -59,7 +59,7 @@ def refuse_parts(statement: Statement) -> None:
     """Raise CannotPreview for a statement with a part that no SELECT shows."""
     for part in _REFUSED_PARTS:
         if statement.tree.args.get(part):
-            raise CannotPreview(f"A {statement.kind} with {part.rstrip('_')} cannot be shown beforehand.")
+            raise CannotPreview(f"{statement.kind.upper()} with {part.rstrip('_').upper()} cannot be shown beforehand.")
 
 
 def assignments(tree: exp.Expr) -> list[tuple[exp.Column, exp.Expr]]:

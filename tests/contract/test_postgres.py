@@ -424,7 +424,14 @@ def silent() -> Iterator[int]:
 async def test_a_server_that_is_gone_or_refuses_is_named_without_the_password(
     crm: Crm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, silent: int
 ) -> None:
-    monkeypatch.setattr(lines, "_CONNECT_S", 2)
+    """The driver waits for two seconds at least; here it is asked what it was told, and waits for less."""
+    told: list[str] = []
+
+    def soon(place: dict[str, str]) -> float:
+        told.append(place["connect_timeout"])
+        return 0.2
+
+    monkeypatch.setattr("psycopg.connection.timeout_from_conninfo", soon)
     broker = Broker({"CRM": {"from": "env:PW", "databases": ["crm"]}}, {"PW": "wrong-horse-battery"})
     urls = [crm.server.url(crm.database), "postgresql://a@127.0.0.1:1/x", f"postgresql://a@127.0.0.1:{silent}/x"]
     for url in urls:
@@ -438,6 +445,7 @@ async def test_a_server_that_is_gone_or_refuses_is_named_without_the_password(
         while seen is not None:
             assert "battery" not in repr(seen) + str(seen)
             seen = seen.__cause__ or seen.__context__
+    assert set(told) == {str(lines._CONNECT_S)}
 
 
 async def test_a_line_that_breaks_at_the_commit_says_that_nobody_knows(

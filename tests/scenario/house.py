@@ -17,6 +17,7 @@ from agent import events as ev
 from agent.domain import RunStatus
 from agent.policy import Policy, load_policy
 from agent.ports import Sandbox
+from agent.tools.base import Tool
 from agent.tools.registry import default_tools
 from bot.app import App
 from bot.composition import deciding, driving, materials
@@ -126,7 +127,9 @@ class House:
             return sandbox
 
         replaced = {tool.name: tool for tool in self.plan.replaced}
-        tools = (*(replaced.get(tool.name, tool) for tool in default_tools()), *self.plan.tools)
+
+        def tools(*given: Any) -> tuple[Tool[Any], ...]:
+            return (*(replaced.get(tool.name, tool) for tool in default_tools(*given)), *self.plan.tools)
 
         def policy(source: str | Path | None = None) -> Policy:
             found, touch = load_policy(source), load_policy(rules_of(self.plan.tools))
@@ -135,7 +138,7 @@ class House:
             )
 
         self.patch.setattr(driving, "choose", chosen)
-        self.patch.setattr(materials, "default_tools", lambda *_: tools)
+        self.patch.setattr(materials, "default_tools", tools)
         self.patch.setattr(deciding, "load_policy", policy)
 
     # -- what people do ------------------------------------------------------------------------------------------
