@@ -92,9 +92,10 @@ class Draft:
     ) -> Committed:
         kept, bodies = self._events, self._blobs
         self._events, self._blobs = [], {}
-        folded = None if events else self._state
         try:
-            return await self._box.adopt([*kept, *events], condition, {**bodies, **(blobs or {})}, folded)
+            return await self._box.adopt(
+                [*kept, *events], condition, {**bodies, **(blobs or {})}, folded=self._state, count=len(kept)
+            )
         except SecondKeyError:
             self._events, self._blobs = kept, bodies
             raise

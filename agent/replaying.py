@@ -277,10 +277,12 @@ class _Box(RunBox):
         events: Sequence[ev.Event],
         condition: Condition,
         blobs: Mapping[str, str] | None,
-        folded: RunState | None,
+        *,
+        folded: RunState | None = None,
+        count: int = 0,
     ) -> Committed:
         """Write nothing, and go on to the moment at which the reply was read."""
-        committed = await super().adopt(events, condition, blobs, folded)
+        committed = await super().adopt(events, condition, blobs, folded=folded, count=count)
         started = next((event for event in events if isinstance(event, ev.ModelCallStarted)), None)
         if started is not None and self._before.seq > self.state.seq - len(events):
             call = self.state.calls[started.call]

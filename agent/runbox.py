@@ -28,16 +28,18 @@ class RunBox:
         self, events: Sequence[ev.Event], condition: Condition, blobs: Mapping[str, str] | None = None
     ) -> Committed:
         """Append and fold; a cancellation is raised once it is known, and folded, what was written."""
-        return await self.adopt(events, condition, blobs, None)
+        return await self.adopt(events, condition, blobs)
 
     async def adopt(
         self,
         events: Sequence[ev.Event],
         condition: Condition,
         blobs: Mapping[str, str] | None,
-        folded: RunState | None,
+        *,
+        folded: RunState | None = None,
+        count: int = 0,
     ) -> Committed:
-        """As `commit`, by somebody who has folded these events already and hands the state over."""
+        """As `commit`; `folded` is the state with the first `count` of these events, which need no second fold."""
         try:
             committed = await self._journal.commit(self.run, events, condition, blobs=blobs)
         except asyncio.CancelledError:
@@ -50,8 +52,8 @@ class RunBox:
             del self._bodies[next(iter(self._bodies))]
         if committed.first_seq != self.state.seq + 1:
             await self.catch_up()
-        elif folded is not None and folded.seq == self.state.seq + len(committed.events):
-            self.state = folded
+        elif folded is not None and count and folded.seq == self.state.seq + count:  # nobody wrote in between
+            self.state = fold(self.run, committed.events[count:], folded) if committed.events[count:] else folded
         else:
             self.state = fold(self.run, committed.events, self.state)
         return committed
