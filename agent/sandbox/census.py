@@ -26,19 +26,21 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Process:
+class Process:
+    """One line of /proc; memory is resident bytes."""
+
     parent: int
     group: int
     threads: int
     memory: int
 
 
-def processes() -> Mapping[int, _Process]:
+def processes() -> Mapping[int, Process]:
     """Every process that can be seen, in one reading of /proc. Blocks for some milliseconds."""
     return dict(_read())
 
 
-def _read() -> Iterator[tuple[int, _Process]]:
+def _read() -> Iterator[tuple[int, Process]]:
     for name in os.listdir("/proc"):  # noqa: PTH208 - names are all that is wanted, ten times a second
         if not name.isdigit():
             continue
@@ -56,10 +58,10 @@ def _read() -> Iterator[tuple[int, _Process]]:
         rest = line[line.rfind(b")") + 2 :].split()
         if len(rest) > _RESIDENT and rest[0] not in {b"Z", b"X"}:
             memory = int(rest[_RESIDENT]) * _PAGE
-            yield int(name), _Process(int(rest[_PARENT]), int(rest[_GROUP]), int(rest[_THREADS]), memory)
+            yield int(name), Process(int(rest[_PARENT]), int(rest[_GROUP]), int(rest[_THREADS]), memory)
 
 
-def usage(root: int, seen: Mapping[int, _Process]) -> Usage:
+def usage(root: int, seen: Mapping[int, Process]) -> Usage:
     """What the processes below `root`, and those of its group, use together; `root` itself is not counted."""
     children: dict[int, list[int]] = {}
     found: set[int] = set()

@@ -10,10 +10,11 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from agent.sandbox.census import Usage, processes, usage
+from agent.sandbox.census import Process, Usage, processes, usage
 from agent.sandbox.quota import Quota
 
 Excess = Literal["", "processes", "memory", "disk"]
@@ -80,11 +81,11 @@ class Monitor:
             self._changed.wait(_TICK_S)
             if self._is_done():
                 return
-            seen = processes()
+            seen = _seen()
             with self._lock:
                 now = tuple(self._watched)
             for one in now:
-                found = _over(one, usage(one.pid, seen))
+                found = _found(one, seen)
                 if not found:
                     continue
                 with self._lock:
@@ -101,6 +102,26 @@ class Monitor:
                 return True
             self._changed.clear()
             return False
+
+
+def _seen() -> Mapping[int, Process] | None:
+    try:
+        return processes()
+    except OSError:
+        return None
+
+
+def _found(one: Watched, seen: Mapping[int, Process] | None) -> Excess:
+    """What it takes too much of; what cannot be looked at counts as too much, for this thread must never end by that.
+
+    A folder that is gone is mostly that of a program that has ended meanwhile.
+    """
+    if seen is None:
+        return "processes"
+    try:
+        return _over(one, usage(one.pid, seen))
+    except OSError:
+        return "disk"
 
 
 def _over(one: Watched, use: Usage) -> Excess:
