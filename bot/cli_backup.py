@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agent.clock import SystemClock
 from agent.errors import ConfigurationError
+from bot.cli_control import who
 from bot.config import Settings
 from bot.words import count
 from storage.archive import (
@@ -21,7 +22,6 @@ from storage.archive import (
     Inside,
     alone,
     check,
-    copy_database,
     migrations_of,
     opened,
     save,
@@ -29,8 +29,9 @@ from storage.archive import (
 )
 from storage.audit import Verdict, verify_file
 from storage.keys import PRIVATE, PUBLIC, fingerprint, load_or_make, sync_folder
-from storage.schema import migrate as apply_migrations
+from storage.restored import hold_back
 from storage.tables import STATEMENTS
+from storage.upgrade import planned, upgraded
 
 _BESIDE = ("", "-wal", "-shm", "-journal")
 
@@ -82,6 +83,8 @@ def restore(settings: Settings, archive: Path, *, force: bool, new_key: bool) ->
                     fix="Take another backup; nothing was changed.",
                 )
             _must_be_known(inside)
+            clock = SystemClock(settings.clock_rate)
+            held = hold_back(found / DATABASE, by=who(), now=clock.now(), transport=clock.transport())
             placing = _Placing(data, inside, keeps_key=_key_fits(data, inside, new_key=new_key))
             after = placing.place(found)
     except (OSError, sqlite3.Error) as error:
@@ -95,6 +98,12 @@ def restore(settings: Settings, archive: Path, *, force: bool, new_key: bool) ->
             f"A new key signs from now on. What was signed before verifies with audit-{inside.key}.pub and "
             f"audit-heads-{inside.key}.jsonl; a yes that was given before counts for nothing, and is asked again."
         )
+    if held:
+        _say(
+            f"{count(held, 'run')} had not ended, and what they did since is not known here: everything is paused, so "
+            "that nothing is done twice. `secondkey status` lists them, `secondkey stop RUN` ends one, `secondkey "
+            "resume` lets the rest go on."
+        )
     if set(inside.migrations) != set(STATEMENTS):
         _say("It is of an earlier release: `secondkey migrate --dry-run` shows what the next start does to it.")
     return 0
@@ -103,47 +112,24 @@ def restore(settings: Settings, archive: Path, *, force: bool, new_key: bool) ->
 def migrate(settings: Settings, *, dry_run: bool) -> int:
     """Bring the database to this release's schema, with a check before and after and a copy kept."""
     _must_be_there(settings.database)
-    try:
-        there = migrations_of(settings.database)
-    except sqlite3.Error as error:
-        raise ConfigurationError(f"{settings.database} cannot be read: {error}.", fix="Name a database.") from error
-    unknown = [name for name in there if name not in STATEMENTS]
-    if unknown or not there:
-        what = "a newer release" if unknown else "something else than Second Key"
-        raise ConfigurationError(f"{settings.database} is of {what}.", fix="Use the release that wrote it.")
-    todo = [name for name in STATEMENTS if name not in there]
-    before = check(settings.database.parent)
-    _must_verify(before, "The database", "Look at `secondkey audit verify`.")
-    if not todo:
+    upgrade = planned(settings.database)
+    if upgrade is None:
+        if not migrations_of(settings.database):
+            raise ConfigurationError(f"{settings.database} is empty.", fix="`secondkey serve` makes it.")
+        before = check(settings.database.parent)
+        _must_verify(before, "The database", "Look at `secondkey audit verify`.")
         _say(f"Nothing to do: {settings.database} has the schema of this release, and it verifies ({_of(before)}).")
         return 0
-    _say(f"{count(len(todo), 'migration')} to apply to {settings.database} ({_of(before)}, verified):")
-    for name in todo:
+    before = upgrade.verdict
+    _say(f"{count(len(upgrade.todo), 'migration')} to apply to {settings.database} ({_of(before)}, verified):")
+    for name in upgrade.todo:
         _say(f"  {name}: {'; '.join(_summary(statement) for statement in STATEMENTS[name])}")
-    copy = settings.database.with_name(f"{DATABASE}.before-{todo[-1]}")
     if dry_run:
-        _say(f"A copy would be kept at {copy}. Nothing was changed.")
+        _say(f"A copy would be kept at {upgrade.copy}. Nothing was changed.")
         return 0
-    with _idle(settings, force=False):
-        _apply(settings.database, copy)
-    after = check(settings.database.parent)
-    if not after.ok or (after.runs, after.events) != (before.runs, before.events):
-        raise ConfigurationError(
-            f"After the migration it does not verify ({told(after)}).", fix=f"Put {copy} back in its place."
-        )
-    _say(f"Done, and it verifies ({_of(after)}). The copy from before is {copy}; remove it when all is well.")
+    upgraded(settings.database, SystemClock().transport)
+    _say(f"Done, and it verifies ({_of(before)}). The copy from before is {upgrade.copy}; remove it when all is well.")
     return 0
-
-
-def _apply(database: Path, copy: Path) -> None:
-    try:
-        copy.unlink(missing_ok=True)
-        copy_database(database, copy)
-        apply_migrations(database)
-    except (OSError, sqlite3.Error) as error:
-        raise ConfigurationError(
-            f"The migration failed and changed nothing: {error}.", fix="Look at the disk and try again."
-        ) from error
 
 
 @contextmanager
@@ -152,7 +138,7 @@ def _idle(settings: Settings, *, force: bool) -> Generator[None]:
     with ExitStack() as stack:
         if settings.database.is_file():
             try:
-                stack.enter_context(alone(settings.database, SystemClock().transport(), "a restore or migration"))
+                stack.enter_context(alone(settings.database, SystemClock().transport, "a restore or migration"))
             except sqlite3.Error as error:
                 if not force:
                     raise ConfigurationError(

@@ -67,7 +67,8 @@ def add_local(commands: Any) -> None:  # noqa: ANN401  # argparse has no public 
         "restore",
         help="put a backup into the data folder",
         description="Checked before and after. Refused while a process drives the runs there. With --force what stands "
-        "there is moved aside, not removed. The private key has to be in the folder already, or in the backup.",
+        "there is moved aside, not removed. The private key has to be in the folder already, or in the backup. If runs "
+        "were under way, everything is paused afterwards.",
     )
     restore.add_argument("file", type=Path, metavar="FILE", help="a backup")
     restore.add_argument("--force", action="store_true", help="also where a database is already; it is kept aside")
@@ -77,8 +78,8 @@ def add_local(commands: Any) -> None:  # noqa: ANN401  # argparse has no public 
     migrate = commands.add_parser(
         "migrate",
         help="bring the database to this release's schema",
-        description="Says what will be done, checks before and after, and keeps a copy. `serve` migrates by itself; "
-        "this is for those who want to see it, and to keep the copy.",
+        description="Says what will be done, checks before and after, and keeps a copy. `serve` does the same at its "
+        "start; this is for those who want to see it first.",
     )
     migrate.add_argument("--dry-run", action="store_true", help="say what would be done, and change nothing")
     migrate.set_defaults(run=_migrate)

@@ -14,7 +14,8 @@ import shutil
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Generator, Mapping
+import time
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ _MEMBERS = (DATABASE, HEADS, PUBLIC, PRIVATE)
 _CHUNK = 1 << 20
 _MANIFEST_BYTES = 65_536
 _HELD_S = 300.0
+_POLL_S = 0.25
 _HOLD = """INSERT INTO lease VALUES ('driver', ?, ?, ?, 0) ON CONFLICT DO UPDATE SET token = excluded.token,
   holder = excluded.holder, expires_at = excluded.expires_at"""
 
@@ -223,22 +225,33 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def alone(database: Path, now: float, holder: str) -> Generator[None]:
+def alone(database: Path, now: Callable[[], float], holder: str, *, patience_s: float = 0.0) -> Generator[None]:
     """Hold the lease of a file that is about to be changed, so that no server starts on it meanwhile.
 
-    Raises ConfigurationError while another process drives its runs, sqlite3.Error when the file cannot be used.
+    Waits so long (real seconds) for a process that still holds it, such as one that has just been killed. Then raises
+    ConfigurationError while another process drives its runs; sqlite3.Error when the file cannot be used.
     """
-    with closing(sqlite3.connect(database, isolation_level=None)) as conn:
-        conn.execute("BEGIN IMMEDIATE")
-        row = conn.execute("SELECT holder FROM lease WHERE name = 'driver' AND expires_at > ?", (now,)).fetchone()
-        if row is not None:
-            conn.execute("ROLLBACK")
+    until = now() + patience_s
+    while other := _held(database, now(), holder):
+        if now() >= until:
             fix = "Stop it first; it lets go within ten seconds."
-            raise ConfigurationError(f"{row[0]} drives the runs of {database.parent}.", fix=fix)
-        conn.execute(_HOLD, (holder, holder, now + _HELD_S))
-        conn.execute("COMMIT")
+            raise ConfigurationError(f"{other} drives the runs of {database.parent}.", fix=fix)
+        time.sleep(_POLL_S)
     try:
         yield
     finally:
         with closing(sqlite3.connect(database, isolation_level=None)) as conn:
             conn.execute("UPDATE lease SET expires_at = 0 WHERE name = 'driver' AND token = ?", (holder,))
+
+
+def _held(database: Path, now: float, holder: str) -> str:
+    """Take the lease; who has it when somebody else does."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as conn:
+        conn.execute("BEGIN IMMEDIATE")
+        row = conn.execute("SELECT holder FROM lease WHERE name = 'driver' AND expires_at > ?", (now,)).fetchone()
+        if row is not None:
+            conn.execute("ROLLBACK")
+            return str(row[0])
+        conn.execute(_HOLD, (holder, holder, now + _HELD_S))
+        conn.execute("COMMIT")
+        return ""

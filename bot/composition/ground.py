@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import structlog
 
 from agent.runbooks import Runbooks
 from bot.composition.deciding import Deciding
@@ -20,6 +23,12 @@ from storage.lease import Lease
 from storage.queries import Queries
 from storage.retention import Retention
 from storage.signer import Signer
+from storage.upgrade import upgraded
+
+UPGRADE_PATIENCE_S = 15.0
+"""How long an upgrade waits for the lease of a process that was killed."""
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +49,12 @@ class Ground:
     async def open(
         cls, materials: Materials, deciding: Deciding, policies: Policies, runbooks: Runbooks, *, is_local: bool = False
     ) -> Ground:
-        """Open the database; raises ConfigurationError and StorageUnavailable."""
+        """Open the database, made or brought to this release; raises ConfigurationError and StorageUnavailable."""
         settings = materials.settings
+        now = materials.clock.transport
+        upgrade = await asyncio.to_thread(upgraded, settings.database, now, patience_s=UPGRADE_PATIENCE_S)
+        if upgrade is not None:
+            _log.warning("database_upgraded", migrations=len(upgrade.todo), copy=str(upgrade.copy))
         db = await Database.open(settings.database, clock=materials.clock)
         holder = f"{socket.gethostname()}:{os.getpid()}{' (a terminal)' if is_local else ''}"
         lease, control = Lease(db, materials.ids, holder=holder), Control(db, kill_file=settings.kill_file)

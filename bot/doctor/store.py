@@ -6,9 +6,11 @@ import asyncio
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import aiohttp
 
+from agent.errors import ConfigurationError
 from agent.ports import Clock
 from bot.config import Settings
 from bot.doctor.finding import Finding, broken, mend, unknown, well
@@ -16,6 +18,7 @@ from bot.words import count
 from storage.audit import verify_connection
 from storage.database import read_only
 from storage.schema import is_current
+from storage.upgrade import missing
 
 _QUICK_S = 20.0
 _READY_S = 3.0
@@ -46,8 +49,7 @@ def _read(settings: Settings, clock: Clock) -> tuple[list[Finding], str]:
             if found[0].level == "broken":
                 return found, ""
             if not is_current(conn):
-                said = "The database is of another release."
-                return [*found, mend("schema", said, "`secondkey migrate` brings it up to date; so does `serve`.")], ""
+                return [*found, _outdated(path)], ""
             found += [well("schema", "It has this release's schema."), _chains(conn)]
             now = clock.transport()
             row = conn.execute("SELECT holder FROM lease WHERE name = 'driver' AND expires_at > ?", (now,)).fetchone()
@@ -55,6 +57,15 @@ def _read(settings: Settings, clock: Clock) -> tuple[list[Finding], str]:
     except sqlite3.Error as error:
         fix = "Check the file's rights and disk; else restore a backup (`secondkey restore`)."
         return [broken("database", f"{path} cannot be read: {error}.", fix)], ""
+
+
+def _outdated(path: Path) -> Finding:
+    """What `serve` makes of a schema that is not this release's."""
+    try:
+        said = f"The database is of an earlier release: {count(len(missing(path)), 'migration')} to apply."
+    except ConfigurationError as error:
+        return broken("schema", str(error), error.fix)
+    return mend("schema", said, "`serve` brings it up to date and keeps a copy; so does `secondkey migrate`.")
 
 
 def _whole(conn: sqlite3.Connection, clock: Clock) -> Finding:
