@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from agent import events as ev
@@ -25,6 +26,8 @@ LEFT_OUT = frozenset(
         "changes_undone",
         "co_requester_added",
         "denial_explained",
+        "grant_given",
+        "grant_revoked",
         "takeover_answered",
         "takeover_asked",
         "takeover_claimed",
@@ -35,48 +38,105 @@ LEFT_OUT = frozenset(
 )
 """Events that concern people and the messages to them, not the course of the run."""
 _SHORTEST_NAME = 4
-_LOST = "Only a run that ended by itself, without a crash or an empty purse, can be had again."
+_ANOTHER = "Choose another run, or write the scenario by hand."
 
 
-def scenario_of(run: str, stored: Sequence[Stored], body: Callable[[str], str]) -> dict[str, Any]:
-    """The scenario; raises ConfigurationError for a run that no test could have again, KeyError for a lost body."""
+def scenario_of(
+    run: str, stored: Sequence[Stored], body: Callable[[str], str], limits: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The scenario; `limits` are those that an operator set. What was asked beside the run is left out.
+
+    Raises ConfigurationError for a run that no test could have again, and for one whose bodies were dropped.
+    """
+    stored = _without_questions(stored)
     state = fold(run, stored)
     events = [item.event for item in stored]
     if not state.status.is_final or state.task is None:
         raise ConfigurationError(f"Run {run} is not over.", fix="Wait for its end.")
-    if any(map(_is_beyond, events)):
-        raise ConfigurationError(f"Run {run} is no scenario.", fix=_LOST)
+    if why := next((why for event in events if (why := _beyond(event))), ""):
+        raise ConfigurationError(f"Run {run} is no scenario: {why}", fix=_ANOTHER)
+    try:
+        return _scenario(state, events, body, limits or {})
+    except KeyError as error:
+        why = "a part of what it was about was dropped after its time."
+        raise ConfigurationError(f"Run {run} is no scenario: {why}", fix=_ANOTHER) from error
+
+
+def _scenario(
+    state: RunState, events: Sequence[ev.Event], body: Callable[[str], str], limits: Mapping[str, Any]
+) -> dict[str, Any]:
+    assert state.task is not None  # noqa: S101  # looked at before
     planned = next((one for one in events if isinstance(one, ev.PlanMade)), None)
     made: dict[str, Any] = {
         "version": VERSION,
         "task": state.task.text,
+        "limits": dict(limits),
+        "files": [event.model_dump(mode="json")["files"] for event in events if isinstance(event, ev.FilesAttached)],
         "context": body(state.context_blob) if state.context_blob else "",
         "plan": planned.plan.model_dump(mode="json") if planned and planned.plan.planner != "model" else None,
         "calls": [_call(events, one, body) for one in events if isinstance(one, ev.ModelCallStarted)],
         "actions": [_action(events, one, state, body) for one in events if isinstance(one, ev.ActionProposed)],
         "words": _words(events, body),
         "stop": _stop(events),
+        "ends": ends_of_processes(events),
         "out_of_time": state.out_of_time,
         "expected": expected_of(state, events, body),
     }  # fmt: skip
     return _without_names(made, state)
 
 
-def _is_beyond(event: ev.Event) -> bool:
-    """Whether a run with this event depends on more than its replies, its results and its people."""
+def _beyond(event: ev.Event) -> str:
+    """Why a run with this event cannot be had again; empty when it can."""
     match event:
-        case ev.ActionResumed() | ev.GrantGiven():
-            return True
-        case ev.ActionRated():
-            return bool(event.grant)
-        case ev.ActionFinished():
-            return event.code == "PROCESS_DIED"
-        case ev.ModelCallStarted():
-            return event.purpose == "question"
-        case ev.ModelCallFailed():
-            return event.code == "BUDGET_EXCEEDED"
+        case ev.ActionProposed() if event.action.revision is not None and event.action.revision.by:
+            return "a person changed a call of it by hand, or asked for one anew, which no test can do for them."
+        case ev.ModelCallFailed(code="INTERNAL") | ev.RunFinished(code="INTERNAL"):
+            return "an error inside Second Key ended a part of it, and a test cannot make the same error."
         case _:
-            return False
+            return ""
+
+
+def _without_questions(stored: Sequence[Stored]) -> tuple[Stored, ...]:
+    """The journal without the calls that answered questions in a takeover's thread: the run never heard of them."""
+    calls = {
+        item.event.call
+        for item in stored
+        if isinstance(item.event, ev.ModelCallStarted) and item.event.purpose == "question"
+    }
+    kept = [item for item in stored if getattr(item.event, "call", "") not in calls]
+    return tuple(replace(item, seq=seq) for seq, item in enumerate(kept, 1))
+
+
+def ends_of_processes(events: Sequence[ev.Event]) -> list[dict[str, Any]]:
+    """Where a process ended in the middle of the run: after how many events, and whether it could still write."""
+    found: list[dict[str, Any]] = []
+    before, withdrawn, is_new, stopped = 0, 0, True, False
+    for event in events:
+        stopped = stopped or isinstance(event, ev.StopRequested)
+        how = _end_of_process(event, stopped=stopped)
+        if how and is_new:
+            found.append({"after_events": before - withdrawn, "graceful": how == "graceful"})
+        if how:
+            is_new = False
+        elif isinstance(event, ev.ModelCallStarted | ev.ActionStarted | ev.ActionRated | ev.RunFinished):
+            is_new = True
+        before += event.type not in LEFT_OUT
+        # Whoever takes up a run after a crash withdraws first what is asked, and then says that the process died.
+        by_nobody = isinstance(event, ev.ApprovalDecided) and event.state == "withdrawn" and not event.by
+        withdrawn = withdrawn + 1 if by_nobody else 0
+    return found
+
+
+def _end_of_process(event: ev.Event, *, stopped: bool) -> str:
+    match event:
+        case ev.ModelCallFailed(code="INTERRUPTED") | ev.ActionFinished(code="PROCESS_DIED"):
+            return "crash"
+        case ev.ActionResumed(code=""):
+            return "crash"
+        case ev.ModelCallFailed(code="CANCELLED") | ev.ActionFinished(code="CANCELLED") if not stopped:
+            return "graceful"
+        case _:
+            return ""
 
 
 def expected_of(state: RunState, events: Sequence[ev.Event], body: Callable[[str], str]) -> dict[str, Any]:
@@ -98,7 +158,7 @@ def expected_of(state: RunState, events: Sequence[ev.Event], body: Callable[[str
 
 
 def _call(events: Sequence[ev.Event], started: ev.ModelCallStarted, body: Callable[[str], str]) -> dict[str, Any]:
-    made = started.model_dump(include={"purpose", "step", "turn", "attempt", "model"})
+    made = started.model_dump(include={"purpose", "step", "turn", "attempt", "model", "reserved_micro_usd"})
     for event in events:
         if isinstance(event, ev.ModelCallFinished) and event.call == started.call:
             usage = event.model_dump(include={"input_tokens", "output_tokens", "cost_micro_usd", "duration_ms"})
@@ -120,6 +180,7 @@ def _action(
         if isinstance(event, ev.ActionRated) and event.action == action.id:
             ratings.append({
                 "tier": event.tier.value,
+                "grant": bool(event.grant),
                 "reasons": [[reason.rule, reason.text] for reason in event.reasons],
                 "headline": event.headline,
                 "facts": json.loads(body(event.facts_blob)),
@@ -132,6 +193,11 @@ def _action(
         **action.model_dump(include={"tool", "step", "turn", "call_id", "arguments", "exclusive", "idempotent"}),
         "revision": action.revision.cause if action.revision else "",
         "ratings": ratings,
+        "faults": [
+            {"code": event.code, "summary": event.summary}
+            for event in events
+            if isinstance(event, ev.ActionResumed) and event.action == action.id
+        ],
         "outcome": item.outcome.value if item.outcome else "",
         "code": item.code,
         "summary": item.summary,

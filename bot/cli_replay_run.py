@@ -20,6 +20,7 @@ from agent.moves import Limits
 from agent.policy import Policy
 from agent.ports import Stored
 from agent.prompting import Prompts
+from agent.recorded import scenario_of
 from agent.replaying import Material, Replayed, offline, replay
 from agent.rerating import Rerated, Said, rerate
 from agent.runbooks import Runbooks
@@ -88,7 +89,8 @@ def replay_run(settings: Settings, environment: dict[str, str], wanted: Wanted) 
 
         try:
             if wanted.scenario is not None:
-                return _write_scenario(run, stored, body, cover, wanted.scenario)
+                limits = {"judge": settings.judge, "history_tokens": settings.history_tokens}
+                return _write_scenario(scenario_of(run, stored, body, limits), cover, wanted.scenario)
             material, groups = _material(settings, conn, body, wanted, stored)
             calls = asyncio.run(replay(run, stored, material))
             reading = frozenset(
@@ -157,12 +159,8 @@ def _groups(configured: Policy, stored: Sequence[Stored]) -> Mapping[str, frozen
     return dict.fromkeys(configured.groups, users)
 
 
-def _write_scenario(
-    run: str, stored: Sequence[Stored], body: Callable[[str], str], cover: Callable[[str], str], target: Path
-) -> int:
-    from agent.recorded import scenario_of  # noqa: PLC0415  # for this option only
-
-    text = json.dumps(redacted(scenario_of(run, stored, body), cover), indent=1, ensure_ascii=False)
+def _write_scenario(scenario: dict[str, Any], cover: Callable[[str], str], target: Path) -> int:
+    text = json.dumps(redacted(scenario, cover), indent=1, ensure_ascii=False)
     try:
         target.write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:

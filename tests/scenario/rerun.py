@@ -7,7 +7,7 @@ import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,17 +15,30 @@ from pydantic import ConfigDict
 
 from agent import errors
 from agent import events as ev
-from agent.domain import ApprovalState, Place, Plan, Principal, Reason, Risk, Task, canonical, content_hash
+from agent.domain import (
+    ApprovalState,
+    AttachedFile,
+    Place,
+    Plan,
+    Principal,
+    Reason,
+    Risk,
+    Task,
+    canonical,
+    content_hash,
+)
 from agent.equipment import Equipment
 from agent.errors import ModelError, ToolError
 from agent.facts.model import Facts
 from agent.fakes import CountingIds, ManualClock, MemoryJournal
+from agent.grants import Grant, Standing, Use
 from agent.policy import Policy, load_policy
-from agent.ports import Committed, Condition, Fact, ModelReply, ModelRequest, ToolCall
+from agent.ports import Committed, Condition, Fact, Intention, ModelReply, ModelRequest, Stored, ToolCall
 from agent.recorded import LEFT_OUT, VERSION, expected_of
 from agent.runbooks import Runbooks
 from agent.runtime import Runtime
 from agent.sandbox.none import NoSandbox
+from agent.state import RunState
 from agent.supervisor import Limits
 from agent.telemetry import Telemetry
 from agent.tools.base import Arguments, Preview, Tool, ToolContext, ToolResult
@@ -58,6 +71,9 @@ class Recording:
 
     body: Json
     claimed: set[int] = field(default_factory=set[int])
+    ended: int = 0
+    """How many processes of this run are gone."""
+    tried: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     rated: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
     def given(self, action: Json) -> Any:
@@ -91,6 +107,20 @@ class Recording:
         ]
         return found[-1]
 
+    def call(self, asked: ev.ModelCallStarted) -> Json | None:
+        """The recorded call in the place of this one."""
+        key = (asked.purpose, asked.step, asked.turn, asked.attempt)
+        return next(
+            (one for one in self.body["calls"]
+             if (one["purpose"], one["step"], one["turn"], one["attempt"]) == key), None
+        )  # fmt: skip
+
+    @property
+    def end(self) -> Json | None:
+        """Where the process that runs now ends, if it does."""
+        ends = self.body.get("ends", ())
+        return ends[self.ended] if self.ended < len(ends) else None
+
     def rating(self, tool: str, arguments: Mapping[str, Any]) -> Json:
         at, action = self.of(tool, arguments)
         return action["ratings"][min(max(self.rated[at] - 1, 0), len(action["ratings"]) - 1)]
@@ -109,6 +139,11 @@ class RecordedTool(Tool[AnyArguments]):
         self.exclusive = any(one["exclusive"] for one in mine)
         self.read_only = True  # so that every worker may have it; the recorded rating counts
         self.idempotent = any(one["idempotent"] for one in mine)
+
+    def repeatable(self, arguments: AnyArguments) -> bool:
+        """By the recorded word; that it reads is only said so that every worker may have it."""
+        del arguments
+        return self.idempotent
 
     async def bind(self, arguments: AnyArguments, context: ToolContext) -> AnyArguments:
         del context
@@ -134,9 +169,15 @@ class RecordedTool(Tool[AnyArguments]):
 
     async def run(self, arguments: AnyArguments, context: ToolContext, preview: Preview) -> ToolResult:
         del context, preview
-        _, action = self._recording.of(self.name, arguments.model_dump(mode="json"))
+        at, action = self._recording.of(self.name, arguments.model_dump(mode="json"))
         if self._recording.body["out_of_time"]:
             self._clock.advance(action["duration_ms"] / 1000)
+        tries, faults = self._recording.tried[at], action.get("faults", ())
+        self._recording.tried[at] += 1
+        if tries < len(faults):
+            if not faults[tries]["code"]:
+                await asyncio.Event().wait()  # until the process ends
+            raise error_of(faults[tries]["code"], faults[tries]["summary"])
         match action["outcome"]:
             case "cancelled" | "unknown":
                 await asyncio.Event().wait()
@@ -162,6 +203,43 @@ class RecordedPolicy(Policy):
         reasons = tuple(Reason(rule=rule, text=text) for rule, text in said["reasons"])
         return Risk(tier=said["tier"], reasons=reasons, terms=self.terms(()))
 
+    def deciders(self, team: str, terms: Any = None, scope: Any = None) -> tuple[str, ...]:
+        """Whoever decided then, so that a permission of theirs counts."""
+        said = (one for action in self.recording.body["actions"] for one in action["decision"])
+        return (*super().deciders(team, terms, scope), *{one["by"] for one in said if one.get("by")})
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStanding(Standing):
+    """A permission that covers what one covered then."""
+
+    recording: Recording | None = None
+
+    def refusal(self, use: Use, *, run: str, requester: str, now: float) -> str:
+        del run, requester, now
+        assert self.recording is not None
+        said = self.recording.rating(use.action.tool, use.action.arguments)
+        return "" if said.get("grant") else "It was not covered."
+
+
+def standing(recording: Recording, tool: str, requester: str) -> tuple[RecordedStanding, ...]:
+    """One permission of each who gave one for this tool."""
+    givers = {
+        one["by"]
+        for action in recording.body["actions"]
+        if action["tool"] == tool and any(rating.get("grant") for rating in action["ratings"])
+        for one in action["decision"]
+        if one and one["reason"].startswith("grant:")
+    }
+    return tuple(
+        RecordedStanding(
+            Grant(id=f"g{at}", by=by, requester=requester, tool=tool, schema_hash="", arguments={}, intents=(),
+                  expires_at=1e12, max_uses=100),
+            recording=recording,
+        )
+        for at, by in enumerate(sorted(givers))
+    )  # fmt: skip
+
 
 class RecordedJournal(MemoryJournal):
     """Tells the model which call it is asked for, and lets people act where they acted then."""
@@ -172,20 +250,46 @@ class RecordedJournal(MemoryJournal):
         self.asked: dict[str, int] = defaultdict(int)
         self.said: set[int] = set()
         self.stopped_once = False
+        self.dies = asyncio.Event()
 
     async def commit(
         self, run: str, events: Sequence[ev.Event], condition: Condition, *, blobs: Mapping[str, str] | None = None
     ) -> Committed:
+        events = [self._reserved(event, condition) for event in events]
+        decided = {event.approval for event in events if isinstance(event, ev.ApprovalDecided)}
         committed = await super().commit(run, events, condition, blobs=blobs)
         for event in events:
             if isinstance(event, ev.ModelCallStarted):
                 self.asking[asyncio.current_task()] = event
             elif isinstance(event, ev.ApprovalRequested):
-                self._decide(run, event)
+                if event.approval in decided:  # by a permission
+                    self.asked[event.action] += 1
+                else:
+                    self._decide(run, event)
             elif isinstance(event, ev.TakeoverOpened):
                 self._take(run, event)
         self._speak(run)
+        self._die(run)
         return committed
+
+    def _check(self, state: RunState, condition: Intention) -> None:
+        """As its parent's, but that the yes of a permission stands in the very commit that uses it."""
+        super()._check(state, replace(condition, starts="") if condition.grant else condition)
+
+    def _reserved(self, event: ev.Event, condition: Condition) -> ev.Event:
+        """A reservation as it was, or as it was refused."""
+        if not isinstance(event, ev.ModelCallStarted) or (call := self.recording.call(event)) is None:
+            return event
+        holds = isinstance(condition, Intention) and condition.budget_micro_usd is not None
+        if holds and call.get("failed", {}).get("code") == "BUDGET_EXCEEDED":
+            raise errors.BudgetExceeded(call["failed"]["detail"])
+        return event.model_copy(update={"reserved_micro_usd": call.get("reserved_micro_usd", 0)})
+
+    def _die(self, run: str) -> None:
+        """The process ends once as much has happened as had then."""
+        end = self.recording.end
+        if end is not None and sum(one.event.type not in LEFT_OUT for one in self.events[run]) >= end["after_events"]:
+            self.dies.set()
 
     def _action(self, run: str, action: str) -> Json:
         own = self.states[run].actions[action].action
@@ -261,18 +365,14 @@ class RecordedModel:
     async def complete(self, request: ModelRequest) -> ModelReply:
         self.requests.append(request)
         asked = self._journal.asking[asyncio.current_task()]
-        key = (asked.purpose, asked.step, asked.turn, asked.attempt)
-        call = next(
-            (one for one in self._recording.body["calls"]
-             if (one["purpose"], one["step"], one["turn"], one["attempt"]) == key), None
-        )  # fmt: skip
+        call = self._recording.call(asked)
         await asyncio.sleep(0)
         if call is None:
-            raise AssertionError(f"nobody asked for {key} then")
+            raise AssertionError(f"nobody asked for {asked} then")
         if self._recording.body["out_of_time"]:
             self._journal.clock.advance(call.get("duration_ms", 0) / 1000)
         if "failed" in call:
-            if call["failed"]["code"] == "CANCELLED":
+            if call["failed"]["code"] in {"CANCELLED", "INTERRUPTED"}:
                 await asyncio.Event().wait()
             error = error_of(call["failed"]["code"], call["failed"].get("detail", ""))
             raise error if isinstance(error, ModelError | errors.CircuitOpen) else ModelError(str(error))
@@ -282,6 +382,31 @@ class RecordedModel:
             text=said["text"], calls=calls, input_tokens=call["input_tokens"], output_tokens=call["output_tokens"],
             cost_micro_usd=call["cost_micro_usd"], model=call["model"],
         )  # fmt: skip
+
+
+class Process:
+    """What one process sees of the journal; once it is gone, nothing that it writes counts."""
+
+    def __init__(self, journal: RecordedJournal, number: int) -> None:
+        self._journal = journal
+        self.lease_token = f"lease-{number}"
+        self.is_gone = False
+
+    async def commit(
+        self, run: str, events: Sequence[ev.Event], condition: Condition, *, blobs: Mapping[str, str] | None = None
+    ) -> Committed:
+        if self.is_gone:
+            raise errors.LeaseLost
+        committed = await self._journal.commit(run, events, condition, blobs=blobs)
+        end = self._journal.recording.end
+        self.is_gone = self._journal.dies.is_set() and end is not None and not end["graceful"]
+        return committed
+
+    async def read(self, run: str, after: int = 0) -> tuple[Stored, ...]:
+        return await self._journal.read(run, after)
+
+    async def blob(self, digest: str) -> str:
+        return await self._journal.blob(digest)
 
 
 class RecordedBooks(Runbooks):
@@ -316,11 +441,16 @@ async def rerun(body: Json, folder: Path) -> Json:
         del approval
         return frozenset(voters)
 
+    async def anybody(key: str) -> bool:
+        del key
+        return True
+
     async def no_wait(seconds: float) -> None:
         clock.advance(seconds)
 
+    process = Process(journal, 1)
     equipment = Equipment(
-        journal=journal,
+        journal=process,
         clock=clock,
         ids=CountingIds(),
         registry=Registry(known),
@@ -332,17 +462,33 @@ async def rerun(body: Json, folder: Path) -> Json:
         telemetry=Telemetry(),
         sleep=no_wait,
         still_entitled=everybody,
+        may_still=anybody,
+        grants=lambda tool, requester: standing(recording, tool, requester),
     )
     model = RecordedModel(recording, journal)
-    runtime = Runtime(equipment, model, Limits(chain=model.chain))
+    limits = Limits(chain=model.chain, micro_usd=10**12, **body.get("limits", {}))
+    runtime = Runtime(equipment, model, limits)
     who = Principal(team="TEAM", user="PERSON1")
     digest = content_hash(body["context"]) if body["context"] else ""
     journal.blobs[digest] = body["context"]
     task = Task(id="t1", text=body["task"], principal=who, place=Place(team="TEAM", channel="CHANNEL"))
-    await journal.commit(RUN, [ev.RunCreated(task=task, context_blob=digest)], Fact())
+    files = [tuple(AttachedFile.model_validate(one) for one in message) for message in body.get("files", ())]
+    created = ev.RunCreated(task=task, context_blob=digest, files=sum(map(len, files)))
+    await journal.commit(RUN, [created, *(ev.FilesAttached(files=message) for message in files)], Fact())
     journal.wakes = runtime.wake
     runtime.wake(RUN)
     async with asyncio.timeout(20):
+        while (end := recording.end) is not None:
+            await journal.dies.wait()
+            await asyncio.sleep(0)
+            process.is_gone = not end["graceful"]
+            await runtime.close(0)
+            journal.dies.clear()
+            recording.ended += 1
+            process = Process(journal, recording.ended + 1)
+            runtime = Runtime(replace(equipment, journal=process), model, limits)
+            journal.wakes = runtime.wake
+            await runtime.recover([RUN])
         await journal.reached(RUN, lambda state: state.status.is_final)
         state = await runtime.settled(RUN)
     await runtime.close(1.0)
