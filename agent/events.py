@@ -473,6 +473,10 @@ class TakeoverClosed(Value):
     """The run's epoch from here on; it moves with every hand-back."""
     again: bool = False
     """An unknown that did not happen, says a person: the same call is proposed anew, and rated anew."""
+    policy_version: str = ""
+    """As of a vote."""
+    receipt: str = ""
+    """As of a vote, over who ended it, how, and their words; none before endings had receipts."""
 
 
 class StopRequested(Value):

@@ -86,6 +86,8 @@ def _told(verdict: Verdict) -> Iterator[str]:
         told = verdict.receipts
         without = f"; {count(told.unsigned, 'one is', 'are')} older than receipts" if told.unsigned else ""
         held = f"{count(told.decisions, 'decision')} and {count(told.votes, 'vote')}"
+        if told.takeovers:
+            held = f"{held.replace(' and ', ', ')} and {count(told.takeovers, 'ending')} of takeovers"
         yield f"Receipts: {held} hold, key {told.key}{without}."
     yield "What this does not find:"
     for sentence in verdict.cannot_find:

@@ -22,6 +22,8 @@ from agent.events import (
     ApprovalDecided,
     Event,
     RunCreated,
+    TakeoverClaimed,
+    TakeoverClosed,
     VoteCast,
     decode,
     encode,
@@ -35,6 +37,7 @@ from storage.ledger import Budgets
 from storage.projected_grants import check_use, check_yes
 from storage.projections import project
 from storage.receipts import DECIDED, check_decision, seal
+from storage.takeover_receipts import seal_ending
 from storage.turns import Room
 from storage.working import ActionRow, Working
 
@@ -82,6 +85,8 @@ def append(tx: Tx, run: str, events: Sequence[Event], *, work: Working | None = 
         if row is None and not isinstance(event, RunCreated):
             work.live  # noqa: B018  # raises UnknownRun
         event = seal(work, event, stored)  # noqa: PLW2901  # what is written is the event with its receipt
+        if isinstance(event, TakeoverClosed):
+            event = seal_ending(work, event, stored)  # noqa: PLW2901  # as above
         try:
             project(work, event, seq)
         except sqlite3.IntegrityError as error:
@@ -216,6 +221,8 @@ def _refuse_votes(events: Sequence[Event], condition: Condition) -> None:
     for event in events:
         match event:
             case VoteCast():
+                raise ApprovalNotValid(_ONLY_PEOPLE)
+            case TakeoverClaimed() | TakeoverClosed(state="done" | "handed_back"):
                 raise ApprovalNotValid(_ONLY_PEOPLE)
             case ApprovalDecided(state=ApprovalState.APPROVED) if event.approval != granted:
                 raise ApprovalNotValid(_ONLY_PEOPLE)

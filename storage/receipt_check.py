@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from agent import events as ev
 from storage.keys import fingerprint, load_public
 from storage.receipts import is_receipt, receipt_of, receipt_of_row
+from storage.takeover_receipts import check_endings
 from storage.verdict import CheckedReceipts
 from storage.verification import Walk
 
@@ -61,7 +62,8 @@ class _Check:
         for query in (_DECISIONS, _VOTES):
             for row in self.walk.conn.execute(query):
                 self._check_row(row[0], row[1], row[2:])
-        return CheckedReceipts(self.decisions, self.votes, self.unsigned, fingerprint(self.key))
+        takeovers, unsigned = check_endings(self.walk, self.key)
+        return CheckedReceipts(self.decisions, self.votes, self.unsigned + unsigned, fingerprint(self.key), takeovers)
 
     def _walk_journal(self) -> None:
         since = _since(self.walk.conn)

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from agent import events as ev
 from agent.errors import ReceiptNotValid
@@ -72,6 +72,15 @@ class Receipt:
         ).encode()
 
 
+class Signed(Protocol):
+    """What can be signed."""
+
+    @property
+    def message(self) -> bytes:
+        """The bytes that the signature is over; no two kinds share any."""
+        ...
+
+
 class Keyring:
     """The audit's key, read (or made) when it is first needed. Safe to use from any thread."""
 
@@ -87,7 +96,7 @@ class Keyring:
         """Read or make the key; raises ConfigurationError."""
         self._private()
 
-    def sign(self, receipt: Receipt) -> str:
+    def sign(self, receipt: Signed) -> str:
         """The signature in base64; raises ConfigurationError when the key cannot be used."""
         message = receipt.message
         signature = base64.b64encode(self._private().sign(message)).decode()

@@ -231,6 +231,12 @@ _MCP = (
       trusted_by TEXT NOT NULL, trusted_at REAL NOT NULL, PRIMARY KEY (server, tool)
     ) STRICT, WITHOUT ROWID""",
 )
+_ENDINGS = (
+    # The signature of how a takeover ended, over its row and what stands here.
+    """CREATE TABLE takeover_receipts (
+      takeover TEXT PRIMARY KEY, again INTEGER NOT NULL, policy_version TEXT NOT NULL, signature TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+)
 
 STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -245,6 +251,7 @@ STATEMENTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "m011_traced": _TRACED,
         "m013_receipts": _RECEIPTS,
         "m014_mcp": _MCP,
+        "m015_endings": _ENDINGS,
     }
 )
 """A migration's name and its statements."""

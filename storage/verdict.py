@@ -46,6 +46,8 @@ class CheckedReceipts:
     """Of a release that gave none, or with payloads that retention dropped before there were any."""
     key: str
     """Fingerprint of the public key that they were checked with."""
+    takeovers: int = 0
+    """Endings of takeovers whose receipts hold."""
 
 
 @dataclass(frozen=True, slots=True)
