@@ -24,8 +24,8 @@ _ACTION_COLUMNS = """c.id, c.step, c.tool, c.tier, c.phase, c.outcome, c.digest,
   c.resumed, c.lease_token, c.proposed_seq, c.rated_seq, c.ended_seq, c.started_at, c.ended_at"""
 _RUN = f"SELECT {_RUN_COLUMNS} FROM runs r WHERE r.id = ?"  # noqa: S608  # of constants only, as the next ones
 _RUN_AND_ACTION = f"""SELECT {_RUN_COLUMNS}, {_ACTION_COLUMNS}
-  FROM runs r LEFT JOIN actions c ON c.run = r.id AND c.id = ? WHERE r.id = ?"""  # noqa: S608
-_ACTION = f"SELECT {_ACTION_COLUMNS} FROM actions c WHERE c.run = ? AND c.id = ?"  # noqa: S608
+  FROM runs r LEFT JOIN actions c ON c.run = r.id AND c.id = ? WHERE r.id = ?"""  # noqa: S608  # as above
+_ACTION = f"SELECT {_ACTION_COLUMNS} FROM actions c WHERE c.run = ? AND c.id = ?"  # noqa: S608  # as above
 _ADD_RUN = """INSERT INTO runs(id, task_id, team, channel, thread_ts, requester, parent_run, title, created_at,
   trace_id, span_id, status, epoch, started_at, ended_at, steps, spent_micro_usd, reserved_micro_usd, waiting_on,
   in_flight, seq, head_hash, answer_blob, summary)
@@ -127,7 +127,7 @@ class Working:
 
     @classmethod
     def load(cls, tx: Tx, run: str, action: str = "") -> Working:
-        """The run as it stands, without a row when it is new; with an action that will be asked for, if one is known."""
+        """The run as it stands, without a row when it is new; with an action that will be asked for, if known."""
         row = tx.conn.execute(*((_RUN_AND_ACTION, (action, run)) if action else (_RUN, (run,)))).fetchone()
         if row is None:
             return cls(tx, run, None)
