@@ -14,6 +14,7 @@ from agent.errors import ConfigurationError
 from agent.workspace import Workspace
 from bot.blocks.render import Renderer
 from bot.blocks.text import inline
+from bot.bolt import GuardedApp
 from bot.channels import Channels
 from bot.composition.deciding import note_reloads
 from bot.composition.driving import sweep
@@ -66,7 +67,7 @@ def client_of(materials: Materials) -> CountedSlack:
 def bolt_of(settings: Settings, client: AsyncWebClient, *, over_http: bool) -> AsyncApp:
     """Bolt, which checks signatures when Slack comes over HTTP."""
     # The listener persists before Slack is answered; else a crash in between would lose what was acked.
-    return AsyncApp(
+    return GuardedApp(
         name="secondkey",  # else Bolt walks the whole stack to find one, for 80 ms
         client=client,
         signing_secret=settings.slack_signing_secret.get_secret_value() or None,

@@ -23,7 +23,7 @@ from bot.listeners import replies
 from bot.listeners.inquiries import look_of, spent_today
 from bot.listeners.links import card_link, link
 from bot.listeners.orders import everything_paused, must_be_admin, pause_everything, resume_everything
-from bot.listeners.payload import Click, click_of, mapping, text_of, who_of
+from bot.listeners.payload import Click, click_of, mapping, text_of, user_of, who_of
 from bot.listeners.services import COMMIT_S, NOW_OR_NEVER_S, Bolt, Services
 from bot.listeners.visibility import could_decide, is_admin, visible
 from bot.words import INCOMPLETE, STILL_SAVING, sentence
@@ -45,7 +45,7 @@ def register(app: Bolt, services: Services) -> None:
 
     async def opened(body: dict[str, Any]) -> None:
         event = mapping(body.get("event"))
-        user, channel = text_of(event.get("user")), text_of(event.get("channel"))
+        user, channel = user_of(event.get("user")), text_of(event.get("channel"))
         if text_of(event.get("tab")) == "home" and user:
             services.homes.opened(user, text_of(body.get("team_id")), services.clock.monotonic())
             services.tasks.start(publish(services, user, text_of(body.get("team_id")), is_asked_for=True))
@@ -54,7 +54,7 @@ def register(app: Bolt, services: Services) -> None:
 
     async def looks_elsewhere(body: dict[str, Any]) -> None:
         event = mapping(body.get("event"))
-        user, channel = text_of(event.get("user")), text_of(event.get("channel"))
+        user, channel = user_of(event.get("user")), text_of(event.get("channel"))
         about = user or channel
         if services.prompts and about and services.homes.may_prompt(about, services.clock.monotonic()):
             services.tasks.start(suggest_to(services, user, channel))

@@ -13,6 +13,7 @@ Body = Mapping[str, Any]
 _MENTION: Final = re.compile(r"<@([A-Z0-9]+)(?:\|[^<>]*)?>")
 _LINK: Final = re.compile(r"<((?:https?|mailto|tel|ftp):[^|<>]*)(?:\|([^<>]*))?>")
 _CHANNEL: Final = re.compile(r"<#([A-Z0-9]+)(?:\|([^<>]*))?>")
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SPECIAL: Final = re.compile(r"<!(?:subteam\^)?([^|<>]*)(?:\|([^<>]*))?>")
 
 
@@ -100,6 +101,11 @@ def text_of(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def user_of(value: object) -> str:
+    """The value when it can be a person's id, else an empty text: nobody is looked up by anything else."""
+    return value if isinstance(value, str) and _ID.fullmatch(value) else ""
+
+
 def first(value: object) -> Body:
     """The first item of a list when it is a mapping, else an empty one."""
     items = cast("list[object]", value) if isinstance(value, list) else []
@@ -109,7 +115,7 @@ def first(value: object) -> Body:
 def who_of(body: Body) -> Who | None:
     """Who sent an interaction or a command; None when the payload does not say."""
     user = mapping(body.get("user"))
-    user_id = text_of(user.get("id")) or text_of(body.get("user_id"))
+    user_id = user_of(user.get("id")) or user_of(body.get("user_id"))
     team = text_of(user.get("team_id")) or text_of(mapping(body.get("team")).get("id")) or text_of(body.get("team_id"))
     if not user_id:
         return None
@@ -180,7 +186,7 @@ def command_of(body: Body) -> Command | None:
 def said_of(body: Body, bot_user: str) -> Said | None:
     """A person's own new message; None for bots, edits, deletions, joins and whatever else is no new message."""
     event = mapping(body.get("event"))
-    user, channel, ts = (text_of(event.get(key)) for key in ("user", "channel", "ts"))
+    user, channel, ts = user_of(event.get("user")), text_of(event.get("channel")), text_of(event.get("ts"))
     subtype = text_of(event.get("subtype"))
     if not user or not channel or not ts or event.get("bot_id") or event.get("bot_profile") or user == bot_user:
         return None

@@ -15,7 +15,7 @@ from bot.blocks import asking, modals
 from bot.blocks.kit import modal, section
 from bot.identity import Person
 from bot.listeners import replies
-from bot.listeners.payload import Body, Submission, Who, mapping, plain, submission_of, text_of, who_of
+from bot.listeners.payload import Body, Submission, Who, mapping, plain, submission_of, text_of, user_of, who_of
 from bot.listeners.services import COMMIT_S, Bolt, Services
 from bot.words import INCOMPLETE, STILL_SAVING, sentence
 from storage.anchors import Anchor, Anchors
@@ -113,7 +113,7 @@ _OTHERWISE = "The window could not be opened in time. Please try once more."
 
 def _author(services: Services, message: Body) -> str:
     """Who wrote it, as the policy knows people: of the home team, so that no payload makes a decider somebody else."""
-    user = text_of(message.get("user"))
+    user = user_of(message.get("user"))
     if not user or message.get("bot_id") or user == services.bot_user:
         return ""
     return services.identity.principal(user).key

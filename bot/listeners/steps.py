@@ -10,7 +10,7 @@ from slack_bolt import BoltResponse
 
 from agent.errors import StorageUnavailable
 from bot.listeners import replies
-from bot.listeners.payload import Body, mapping, plain, text_of
+from bot.listeners.payload import Body, mapping, plain, text_of, user_of
 from bot.listeners.services import Bolt, Services
 from storage.anchors import Anchor, Anchors, State
 
@@ -50,7 +50,7 @@ def anchor_of(services: Services, body: Body) -> Anchor | None:
     execution, inputs = text_of(event.get("function_execution_id")), mapping(event.get("inputs"))
     if not execution:
         return None
-    user = text_of(inputs.get("user")) or text_of(event.get("user"))
+    user = user_of(inputs.get("user")) or user_of(event.get("user"))
     channel, text = text_of(inputs.get("channel")), services.redact(plain(text_of(inputs.get("task")), ""))
     reason = _problem(services, user, channel, text)
     principal = services.identity.principal(user if _ID.fullmatch(user) else "UNKNOWN")

@@ -18,7 +18,7 @@ from bot.identity import DECIDING_FRESH_S, Person
 from bot.listeners import replies
 from bot.listeners.decisions import Handler, listener
 from bot.listeners.forms import form_listener
-from bot.listeners.payload import Body, Click, Submission, Who, mapping, text_of
+from bot.listeners.payload import Body, Click, Submission, Who, mapping, text_of, user_of
 from bot.listeners.services import Bolt, Services
 from bot.listeners.visibility import is_in_charge, may_see
 from bot.words import RUN, sentence
@@ -75,7 +75,7 @@ async def _stop(services: Services, who: Who, person: Person, run: RunLine, how:
 async def session_stopped(services: Services, body: Body) -> BoltResponse | None:
     """Slack's own stop button: ends the run of the thread; 503 when that could not be made durable in two seconds."""
     event = mapping(body.get("event"))
-    user, channel = text_of(event.get("user")), text_of(event.get("channel")) or text_of(event.get("channel_id"))
+    user, channel = user_of(event.get("user")), text_of(event.get("channel")) or text_of(event.get("channel_id"))
     thread_ts = text_of(event.get("thread_ts"))
     if not user or not channel:
         services.tasks.start(

@@ -129,8 +129,7 @@ async def test_the_challenge_of_slack_is_answered(web: House) -> None:
 )
 async def test_a_body_with_missing_fields_crashes_nothing(web: House, body: str) -> None:
     status, _ = await web.signed(body)
-    # Bolt itself gives 500 when `event` is no object, and lives on.
-    assert status in {200, 400, 404} | ({500} if '"event": 7' in body else set()), status
+    assert status in {200, 400, 404}, status
     assert web.queries.runs() == ()
     assert "It is 2" in await web.answer(await web.ask("add 1 and 1"))
 

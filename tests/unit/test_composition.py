@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 PARTS = frozenset(
     [
         "Anchoring",
-        "AsyncApp",
+        "GuardedApp",
         "Deadlines",
         "Decisions",
         "Delivery",
