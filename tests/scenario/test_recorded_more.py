@@ -215,7 +215,18 @@ async def test_a_run_whose_words_were_dropped_is_none_and_the_reason_is_a_senten
 def test_a_call_that_a_person_changed_is_said_to_be_why_a_run_is_none() -> None:
     who = Principal(team="T1", user="U1")
     change = Revision(of="a0", cause="edit", by=who.key)
-    action = Action(id="a1", step=0, turn=0, tool="x", arguments={}, digest="d", call_id="0/c1", revision=change)
+    action = Action(
+        id="a1",
+        step=0,
+        turn=0,
+        tool="x",
+        arguments={},
+        digest="d",
+        schema_hash="s",
+        rationale="",
+        call_id="0/c1",
+        revision=change,
+    )
     events = [
         ev.RunCreated(task=Task(id="t", text="x", principal=who)),
         ev.RunStarted(policy_version="p"),
