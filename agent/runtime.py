@@ -69,8 +69,11 @@ FAILURES_A_MOVE = 3
 DRIVERS_AT_WORK = 32
 """Drivers that may want the event loop at once; more would keep a click waiting for too long. Those that wait for a
 model or a tool do not count."""
-RUSH_GAP_S = 0.02
-"""While people wait for an answer to a click, a driver is begun at most this often, seconds: their clicks go first."""
+BEGUN_A_TURN = 4
+"""Drivers that begin at one turn of the event loop: each reads and thinks there, and whatever came in has to wait."""
+RUSH_DRIVERS, RUSH_GAP_S = 2, 0.01
+"""While people wait for an answer to a click, a further driver begins only when fewer than so many want the event loop,
+and at most this often, seconds: their clicks go first."""
 
 _log = structlog.get_logger(__name__)
 
@@ -96,7 +99,7 @@ class Runtime:
         self._kit = equipment
         self._limits = limits
         self._rush = rush or Rush()
-        self._gap: asyncio.TimerHandle | None = None
+        self._gap: asyncio.Handle | None = None
         self._proposer = Proposer(equipment)
         self._rater = Rater(equipment)
         self._executor = Executor(equipment, self._proposer, self._rater)
@@ -183,15 +186,22 @@ class Runtime:
 
     def _admit(self) -> None:
         """Start drivers for those who wait, as long as the event loop can take them."""
-        while self._queue and self._at_work < DRIVERS_AT_WORK:
-            if self._rush.is_on:
-                if self._gap is not None:
-                    return
-                self._gap = asyncio.get_running_loop().call_later(RUSH_GAP_S, self._gap_over)
+        if self._gap is not None or not self._queue:
+            return
+        loop = asyncio.get_running_loop()
+        is_rush = self._rush.is_on
+        most = RUSH_DRIVERS if is_rush else DRIVERS_AT_WORK
+        begun = 0
+        while self._queue and self._at_work < most and begun < (1 if is_rush else BEGUN_A_TURN):
+            begun += 1
             run, _ = self._queue.popitem(last=False)
             driver = self._drivers[run] = _Driver()
             self._at_work += 1
-            driver.task = asyncio.get_running_loop().create_task(self._drive(run, driver), name=f"run {run}")
+            driver.task = loop.create_task(self._drive(run, driver), name=f"run {run}")
+        if is_rush:
+            self._gap = loop.call_later(RUSH_GAP_S, self._gap_over)
+        elif begun:
+            self._gap = loop.call_soon(self._gap_over)
 
     def _gap_over(self) -> None:
         self._gap = None

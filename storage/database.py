@@ -6,7 +6,8 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
@@ -23,6 +24,10 @@ Subscriber = Callable[[str], None]
 HELD_UP_S = 0.1
 """A transaction that could not begin for so long waited for another process."""
 BATCH = 256
+BATCH_S = 0.01
+"""How long a batch takes on further work before it is committed, seconds: who wrote first waits for it too."""
+TOLD_A_TURN = 4
+"""Callers that are told at one turn of the event loop: each goes on there, and what came in meanwhile has to wait."""
 ROWS_A_STATEMENT = 64
 CHECKPOINT_PAGES = 16_000
 """64 MiB of log, a safety net: `checkpoint` does it long before, and not inside of somebody's commit."""
@@ -80,10 +85,11 @@ class Tx:
 class _Job(NamedTuple):
     work: Callable[[Tx], Any]
     future: asyncio.Future[Any]
+    first: bool
 
 
 class _Done(NamedTuple):
-    future: asyncio.Future[Any]
+    job: _Job
     value: Any
     error: BaseException | None
 
@@ -96,7 +102,10 @@ class Database:
         self.clock = clock
         self.keyring = Keyring(path.parent)
         self._loop = asyncio.get_running_loop()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._first: deque[_Job] = deque()
+        self._others: deque[_Job] = deque()
+        self._news: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        """True for each job that is to be done; False when there will be no more."""
         self._subscribers: dict[Topic, list[Subscriber]] = {}
         self._closed = False
         self.problem = ""
@@ -140,17 +149,19 @@ class Database:
         except sqlite3.Error as error:
             raise StorageUnavailable(f"{path} cannot be opened: {error}") from error
 
-    async def write(self, work: Callable[[Tx], T], *, to_the_end: bool = False) -> T:
+    async def write(self, work: Callable[[Tx], T], *, to_the_end: bool = False, first: bool = False) -> T:
         """What `work` returned, once it is on the disk; its own error, with nothing written, when it raised.
 
         `work` runs in the writer's thread and cannot be taken back: cancelling the caller only stops the waiting.
         `to_the_end` waits all the same, and raises the cancellation only when `work` was written, else what was wrong.
+        `first` goes before everything that was asked for without it: somebody waits for an answer from Slack.
         Raises StorageUnavailable when the database cannot be written.
         """
         if self._closed:
             raise StorageUnavailable
         future: asyncio.Future[T] = self._loop.create_future()
-        self._jobs.put(_Job(work, future))
+        (self._first if first else self._others).append(_Job(work, future, first))
+        self._news.put(True)  # noqa: FBT003  # as it is explained there
         if not to_the_end:
             return await future
         try:
@@ -196,45 +207,49 @@ class Database:
         if self._closed:
             return
         self._closed = True
-        self._jobs.put(None)
+        self._news.put(False)  # noqa: FBT003  # as it is explained there
         await asyncio.to_thread(self._thread.join)
         await asyncio.to_thread(self._checkpointer.stop)
         self._reader.close()
 
     def _serve(self) -> None:
-        stopping = False
-        while not stopping:
-            batch: list[_Job] = []
-            job = self._jobs.get()
-            while job is not None:
-                batch.append(job)
-                if len(batch) == BATCH:
-                    break
-                try:
-                    job = self._jobs.get_nowait()
-                except queue.Empty:
-                    break
-            stopping = job is None
-            if batch:
-                self._commit(batch)
+        while self._news.get():
+            if self._first or self._others:  # else an earlier batch has taken along what was new
+                self._commit(self._batch())
                 self._checkpointer.note()
         self._writer.close()
 
-    def _commit(self, batch: list[_Job]) -> None:
+    def _batch(self) -> Iterator[_Job]:
+        """What is written together, asked for while it is written, so that what goes first need not wait for a next."""
+        until = self.clock.monotonic() + BATCH_S
+        for _ in range(BATCH):
+            waiting = self._first or self._others
+            if not waiting:
+                return
+            yield waiting.popleft()
+            if self.clock.monotonic() >= until:
+                return
+
+    def _commit(self, jobs: Iterator[_Job]) -> None:
         conn = self._writer
+        batch: list[_Job] = []
+        done: list[_Done] = []
         signals: dict[tuple[Topic, str], None] = {}
         changes = conn.total_changes
         began, busy = self.clock.monotonic(), False
         try:
             conn.execute("BEGIN IMMEDIATE")
             busy = self.clock.monotonic() - began > HELD_UP_S
-            done = [self._one(job, signals) for job in batch]
+            for job in jobs:
+                batch.append(job)
+                done.append(self._one(job, signals))
             conn.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  # whatever broke the batch, its callers learn it and the writer lives on
             if conn.in_transaction:
                 _roll_back(conn)
             signals = {}
-            done = [_Done(job.future, None, _unavailable(error)) for job in batch]
+            batch.extend(jobs)
+            done = [_Done(job, None, _unavailable(error)) for job in batch]
             self.problem = _said(error)
             busy = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _LOCKED
         else:
@@ -261,19 +276,13 @@ class Database:
                 raise
             conn.execute("ROLLBACK TO one")
             conn.execute("RELEASE one")
-            return _Done(job.future, None, _typed(error) if isinstance(error, sqlite3.Error) else error)
+            return _Done(job, None, _typed(error) if isinstance(error, sqlite3.Error) else error)
         conn.execute("RELEASE one")
         signals.update(tx.signals)
-        return _Done(job.future, value, None)
+        return _Done(job, value, None)
 
     def _settle(self, done: list[_Done], signals: dict[tuple[Topic, str], None]) -> None:
-        for future, value, error in done:
-            if future.done():
-                continue  # its caller went away
-            if error is None:
-                future.set_result(value)
-            else:
-                future.set_exception(error)
+        self._tell(deque(sorted(done, key=lambda item: not item.job.first)))
         for topic, key in signals:
             for callback in tuple(self._subscribers.get(topic, ())):
                 try:
@@ -282,6 +291,21 @@ class Database:
                     self._loop.call_exception_handler(
                         {"message": f"a subscriber of {topic!r} failed", "exception": error}
                     )
+
+    def _tell(self, done: deque[_Done]) -> None:
+        """Tell a few callers what came of it, and the others at the loop's next turns."""
+        told = 0
+        while done and (told < TOLD_A_TURN or done[0].job.first or self._closed):
+            job, value, error = done.popleft()
+            told += 1
+            if job.future.done():
+                continue  # its caller went away
+            if error is None:
+                job.future.set_result(value)
+            else:
+                job.future.set_exception(error)
+        if done:
+            self._loop.call_soon(self._tell, done)
 
 
 def connect(path: Path, *, check_same_thread: bool = True) -> sqlite3.Connection:

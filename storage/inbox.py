@@ -94,7 +94,7 @@ class Inbox:
             append(tx, run, events)
             return Accepted(run)
 
-        result = await self._db.write(write)
+        result = await self._db.write(write, first=True)
         if isinstance(result, QuotaExceeded):
             self._limited(result.scope)
             raise result
@@ -102,7 +102,7 @@ class Inbox:
 
     async def seen(self, key: str) -> bool:
         """Whether this key came before; from now on it has. For commands and clicks, which carry no task."""
-        return await self._db.write(lambda tx: not first_time(tx, key))
+        return await self._db.write(lambda tx: not first_time(tx, key), first=True)
 
     async def follow_up(
         self,
@@ -133,7 +133,7 @@ class Inbox:
             append(tx, run, (said, *_uploaders(principal, files)), work=work)
             return True
 
-        result = await self._db.write(write)
+        result = await self._db.write(write, first=True)
         if isinstance(result, QuotaExceeded):
             self._limited(result.scope)
             raise result

@@ -13,8 +13,8 @@ import pytest
 from agent.clock import SystemClock
 from agent.domain import ApprovalState
 from agent.errors import Redelivered
-from agent.runtime import Runtime
-from agent.rush import Rush
+from agent.runtime import BEGUN_A_TURN, Runtime
+from agent.rush import LINGERS_S, Rush
 from agent.supervisor import Limits
 from bot.deadlines import Deadlines
 from storage.fakes import DECIDERS, Store
@@ -57,7 +57,7 @@ async def test_while_a_person_waits_runs_are_begun_one_by_one_and_all_of_them_in
     with rush:
         for number in range(5):
             held.wake(f"r{number}")
-        await turns()
+        await turns(3)
         assert journal.begun == ["r0"]
         assert not held.is_idle
         await journal.until(2)
@@ -72,9 +72,35 @@ async def test_without_anybody_waiting_they_are_begun_at_once() -> None:
     free = runtime(journal, Rush())
     for number in range(5):
         free.wake(f"r{number}")
-    await turns()
+    await turns(3)
     assert journal.begun == [f"r{number}" for number in range(5)]
     await free.close(grace_s=0)
+
+
+async def test_many_of_them_begin_a_few_at_a_turn_of_the_loop() -> None:
+    journal = Journal()
+    free = runtime(journal, Rush())
+    for number in range(5 * BEGUN_A_TURN):
+        free.wake(f"r{number}")
+    most = 0
+    while len(journal.begun) < 5 * BEGUN_A_TURN:
+        before = len(journal.begun)
+        await asyncio.sleep(0)
+        most = max(most, len(journal.begun) - before)
+    assert 1 <= most <= BEGUN_A_TURN
+    await free.close(grace_s=0)
+
+
+async def test_the_rush_lasts_a_moment_longer_than_the_last_click() -> None:
+    loop, rush = asyncio.get_running_loop(), Rush()
+    assert not rush.is_on
+    with rush:
+        assert rush.is_on
+    assert rush.is_on
+    over = asyncio.Event()
+    loop.call_later(LINGERS_S + 0.01, over.set)
+    await over.wait()
+    assert not rush.is_on
 
 
 async def test_a_hundred_changes_of_deadlines_cost_one_look() -> None:
