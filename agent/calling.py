@@ -59,10 +59,11 @@ class Caller:
             await self._kit.sleep(wait_s)
         prompt: dict[str, str] = {}
         told = next((put_blob(prompt, one.text) for one in request.messages[:1] if one.role == "system"), "")
-        made = {"call": self._kit.ids.new("call"), "max_tokens": request.max_tokens, "prompt_blob": told}
-        call = call.model_copy(update=made)
         request = sealed(request, box.state)
-        if not await self._reserve(box, call, request, prompt):
+        tokens = most_tokens(request)
+        made = {"call": self._kit.ids.new("call"), "max_tokens": request.max_tokens, "prompt_blob": told}
+        call = call.model_copy(update={**made, "reserved_tokens": tokens if self._limits.tokens else 0})
+        if not await self._reserve(box, call, request, tokens, prompt):
             return None
         began = self._kit.clock.monotonic()
         cost = box.state.calls[call.call].reserved
@@ -88,12 +89,10 @@ class Caller:
         return Ended((settled,), then=tuple(events), blobs=blobs)
 
     async def _reserve(
-        self, box: Box, call: ev.ModelCallStarted, request: ModelRequest, bodies: Mapping[str, str]
+        self, box: Box, call: ev.ModelCallStarted, request: ModelRequest, tokens: int, bodies: Mapping[str, str]
     ) -> bool:
         """Hold what the call may cost at most; else write down why it is not made."""
         async with box.money:
-            tokens = most_tokens(request)
-            call = call.model_copy(update={"reserved_tokens": tokens if self._limits.tokens else 0})
             try:
                 highest = self._model.highest_cost(request)
                 self._within_tokens(box.state, tokens)

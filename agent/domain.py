@@ -215,8 +215,8 @@ class Plan(Value):
     @property
     def wanted(self) -> tuple[int, ...]:
         """Indices of the steps that still belong to the plan, in order."""
-        gone = frozenset(self.dropped)
-        return tuple(index for index in range(len(self.steps)) if index not in gone)
+        every = range(len(self.steps))
+        return tuple(index for index in every if index not in self.dropped) if self.dropped else tuple(every)
 
     def needs_of(self, index: int) -> tuple[int, ...]:
         """Indices of the wanted steps that must have worked out before this one is begun."""

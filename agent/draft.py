@@ -114,12 +114,12 @@ def is_inner(move: Move) -> bool:
             return False
 
 
-def is_closing(move: Move) -> bool:
-    """Whether a move only ends a step or the run: what follows from a result at once, and can be written with it."""
+def follows_at_once(move: Move) -> bool:
+    """Whether a move ends a step or the run, or rates the one call that was asked for: it is written with its cause."""
     match move:
         case WriteAnswer() | EvaluateStep():
             return not move.model
-        case CloseStep() | BeginStep() | Finish():
+        case CloseStep() | BeginStep() | Finish() | RateAction():
             return True
         case _:
             return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from agent import events as ev
 from agent.domain import Effect, Outcome, Plan, Tier
@@ -18,8 +18,7 @@ _WENT_WELL = frozenset({Outcome.SUCCEEDED, Outcome.DONE_BY_HUMAN})
 _NO_EFFECT = frozenset({Outcome.REFUSED, Outcome.DENIED, Outcome.EXPIRED, Outcome.WITHDRAWN})
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """A decision about a step that is over, with its reason for people and what the next try is told."""
 
     decision: ev.StepDecision

@@ -14,7 +14,7 @@ from agent.domain import Action, Json, Outcome, Reason, Revision, Tier, Worker, 
 from agent.equipment import Box, Equipment
 from agent.errors import BadArguments, ConfigurationError, PromptLeaked, RepeatedCall, SecretInArguments, ToolError
 from agent.facts.bounds import MAX_NESTING
-from agent.loops import goes_in_circles
+from agent.loops import REPEATS, goes_in_circles
 from agent.ports import Intention, Stored
 from agent.runbooks import render, values
 from agent.sealing import holds_mark
@@ -118,6 +118,8 @@ class Proposer:
 
     def _circle(self, state: RunState, call: Call) -> str:
         given: object = call.arguments
+        if len(state.steps[call.step].actions) < REPEATS - 1:
+            return ""
         if not isinstance(given, dict) or _is_too_deep(call.arguments):
             return ""
         arguments = cast("dict[str, Any]", given)
@@ -139,11 +141,12 @@ class Proposer:
             raw = cast("dict[str, Any]", given)
             if _is_too_deep(raw):
                 raise BadArguments(f"The arguments are nested deeper than {MAX_NESTING} levels.")
-            if kind := self._kit.find_secret(canonical(raw).decode() + call.rationale):
+            written = canonical(raw).decode()
+            if kind := self._kit.find_secret(written + call.rationale):
                 call = Call(call.step, call.turn, call.tool, {}, "", call.call_id, call.revision)
                 raise SecretInArguments(f"The arguments hold what looks like {kind}; write secret:NAME instead.")
             plain = raw
-            if holds_mark(canonical(raw).decode(), state):
+            if holds_mark(written, state):
                 return self._leak(state, call, raw)
             tool = self._kit.registry.get(call.tool, worker_of(state, call.step))
             bound = await tool.bind(tool.parse(plain), self._kit.context(state))

@@ -36,6 +36,8 @@ from agent.terms import Scope
 from agent.tools.base import Preview
 
 RATINGS_KEPT = 256
+_NOT_KNOWN = Facts(undecidable=("The tool is not known.",))
+_NO_PREVIEW = Preview()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Rater:
         """Facts, preview and verdict of an action as things are now; whatever goes wrong raises the risk."""
         action = item.action
         context = self._kit.context(state)
-        facts, preview, headline = Facts(undecidable=("The tool is not known.",)), Preview(), f"Call {action.tool}"
+        facts, preview, headline = _NOT_KNOWN, _NO_PREVIEW, f"Call {action.tool}"
         read_only = False
         try:
             tool = self._kit.registry.get(action.tool, worker_of(state, action.step))

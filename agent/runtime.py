@@ -16,7 +16,7 @@ import structlog
 
 from agent import events as ev
 from agent.domain import RunStatus
-from agent.draft import MOVES_A_DRAFT, Draft, asks_model, is_closing, is_inner
+from agent.draft import MOVES_A_DRAFT, Draft, asks_model, follows_at_once, is_inner
 from agent.equipment import Box, Equipment
 from agent.errors import (
     AlreadyDecided,
@@ -338,7 +338,7 @@ class Runtime:
             ended = following
 
     async def _follow(self, box: RunBox, draft: Draft, ended: Ended) -> Move | None:
-        """Draft what came of a move with what ends its step or its run, and write it.
+        """Draft what came of a move with the rating of a call or the end of its step or run, and write it.
 
         A model that is to be asked next is handed back: its reservation takes along what was drafted. What could not
         be written is still held by the draft.
@@ -347,7 +347,7 @@ class Runtime:
             async with box.door:
                 await draft.commit([*ended.facts, *ended.then], Fact(), ended.blobs)
                 moves = next_moves(draft.state, self._limits)
-                while len(moves) == 1 and is_closing(moves[0]):
+                while len(moves) == 1 and follows_at_once(moves[0]):
                     await self._perform(draft, moves[0])
                     moves = next_moves(draft.state, self._limits)
                 if len(moves) == 1 and asks_model(moves[0]):

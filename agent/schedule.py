@@ -6,7 +6,7 @@ Steps that do not need each other are open at the same time, unless both may wri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from agent.domain import Plan
 from agent.evaluation import Evaluation, by_rule, is_in_doubt, known, used_steps
@@ -17,13 +17,15 @@ AGAIN = "The work that you sent back was done again; check it anew."
 Place = Literal["to_do", "open", "unjudged", "settled", "again", "waits", "stuck", "replan"]
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """A planned step: `again` is due once more with `feedback`; `waits` for work that it sent back."""
 
     place: Place
     step: StepState | None = None
     feedback: str = ""
+
+
+_TO_DO = Standing("to_do")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,22 +65,27 @@ class Board:
         return None
 
     def _is_ready(self, index: int) -> bool:
-        return all(self.standings[need].place == "settled" for need in self.plan.needs_of(index))
+        """Whether what it needs of the wanted steps before it, as `Plan.needs_of` says, worked out."""
+        needs = self.plan.steps[index].needs
+        for earlier, item in self.standings.items():
+            if earlier < index and item.place != "settled" and (needs is None or earlier in needs):
+                return False
+        return True
 
 
 def board_of(state: RunState, plan: Plan, limits: Limits) -> Board:
     """Where each step that still belongs to the plan stands."""
     newest = {step.planned: step for step in state.steps}
     standings = {index: _standing(state, plan, newest.get(index), limits) for index in plan.wanted}
-    for index, item in tuple(standings.items()):
-        if item.place == "waits" and item.step is not None:
+    for index, item in [pair for pair in standings.items() if pair[1].place == "waits"]:
+        if item.step is not None:
             standings |= _sent_back(standings, newest, index, item.step)
     return Board(plan, standings)
 
 
 def _standing(state: RunState, plan: Plan, step: StepState | None, limits: Limits) -> Standing:
     if step is None:
-        return Standing("to_do")
+        return _TO_DO
     if step.status == "open":
         return Standing("open", step)
     found = known(step)
