@@ -10,16 +10,29 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from agent.errors import StorageUnavailable
 from agent.ports import Clock
+from storage.batch import (
+    CAREFUL_BATCHES,
+    LOCKED,
+    Batch,
+    Done,
+    Job,
+    Known,
+    Topic,
+    Tx,
+    roll_back,
+    said,
+    typed,
+    unavailable,
+)
 from storage.checkpoint import Checkpointer
 from storage.receipts import Keyring
 from storage.schema import is_current, migrate
 
 T = TypeVar("T")
-Topic = Literal["run", "head", "outbox", "deadline", "control", "home", "queue"]
 Subscriber = Callable[[str], None]
 HELD_UP_S = 0.1
 """A transaction that could not begin for so long waited for another process."""
@@ -32,20 +45,6 @@ ROWS_A_STATEMENT = 64
 CHECKPOINT_PAGES = 16_000
 """64 MiB of log, a safety net: `checkpoint` does it long before, and not inside of somebody's commit."""
 BUSY_TIMEOUT_MS = 5000
-# Result codes that speak of the disk or the lock and not of the statement: BUSY, LOCKED, NOMEM, READONLY, IOERR,
-# CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB.
-_ENVIRONMENT = frozenset({5, 6, 7, 8, 10, 11, 13, 14, 15, 26})
-_LOCKED = frozenset({5, 6})
-_SAID = {
-    5: "another process holds the database locked",
-    6: "another connection holds the database locked",
-    8: "the database is read-only",
-    10: "the disk reports an error",
-    11: "the database file is damaged",
-    13: "the disk is full",
-    14: "the database file cannot be opened",
-    26: "the file is no database",
-}
 
 
 class Observer(Protocol):
@@ -60,40 +59,6 @@ def _nobody(seconds: float, /, *, busy: bool) -> None:
     del seconds, busy
 
 
-class Tx:
-    """One write inside the shared transaction: its connection, its instant on both clocks, what to tell afterwards."""
-
-    __slots__ = ("conn", "keyring", "now", "signals", "transport")
-
-    def __init__(
-        self, conn: sqlite3.Connection, now: float, transport: float, keyring: Keyring | None = None
-    ) -> None:  # fmt: skip
-        self.conn = conn
-        self.keyring = keyring
-        """Signs decisions; without one a decision gets no receipt, and nothing starts on it."""
-        self.now = now
-        """Business time, seconds."""
-        self.transport = transport
-        """Real time, seconds."""
-        self.signals: dict[tuple[Topic, str], None] = {}
-
-    def signal(self, topic: Topic, key: str = "") -> None:
-        """Tell the topic's subscribers once this write is durable; told once a batch, however often it is asked for."""
-        self.signals[topic, key] = None
-
-
-class _Job(NamedTuple):
-    work: Callable[[Tx], Any]
-    future: asyncio.Future[Any]
-    first: bool
-
-
-class _Done(NamedTuple):
-    job: _Job
-    value: Any
-    error: BaseException | None
-
-
 class Database:
     """The store. `write` is durable when it returns; `read` is for short reads in the loop's own thread."""
 
@@ -102,12 +67,14 @@ class Database:
         self.clock = clock
         self.keyring = Keyring(path.parent)
         self._loop = asyncio.get_running_loop()
-        self._first: deque[_Job] = deque()
-        self._others: deque[_Job] = deque()
+        self._first: deque[Job] = deque()
+        self._others: deque[Job] = deque()
         self._news: queue.SimpleQueue[bool] = queue.SimpleQueue()
         """True for each job that is to be done; False when there will be no more."""
         self._subscribers: dict[Topic, list[Subscriber]] = {}
         self._closed = False
+        self._careful = 0
+        """Batches from now on in which a write that fails is expected."""
         self.problem = ""
         """Why the last write could not be made, one sentence; emptied by the next one that reaches the disk."""
         self.observe: Observer = _nobody
@@ -152,7 +119,8 @@ class Database:
     async def write(self, work: Callable[[Tx], T], *, to_the_end: bool = False, first: bool = False) -> T:
         """What `work` returned, once it is on the disk; its own error, with nothing written, when it raised.
 
-        `work` runs in the writer's thread and cannot be taken back: cancelling the caller only stops the waiting.
+        `work` runs in the writer's thread, and a second time when another's failure spoilt the transaction: it must
+        change nothing but the database. It cannot be taken back: cancelling the caller only stops the waiting.
         `to_the_end` waits all the same, and raises the cancellation only when `work` was written, else what was wrong.
         `first` goes before everything that was asked for without it: somebody waits for an answer from Slack.
         Raises StorageUnavailable when the database cannot be written.
@@ -160,7 +128,7 @@ class Database:
         if self._closed:
             raise StorageUnavailable
         future: asyncio.Future[T] = self._loop.create_future()
-        (self._first if first else self._others).append(_Job(work, future, first))
+        (self._first if first else self._others).append(Job(work, future, first))
         self._news.put(True)  # noqa: FBT003  # as it is explained there
         if not to_the_end:
             return await future
@@ -185,7 +153,7 @@ class Database:
             finally:
                 self._reader.execute("COMMIT")
         except sqlite3.Error as error:
-            raise _typed(error) from error
+            raise typed(error) from error
 
     def fetch(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         """The rows of one SELECT, which needs no transaction around it; else as `read`."""
@@ -194,7 +162,7 @@ class Database:
         try:
             return self._reader.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise _typed(error) from error
+            raise typed(error) from error
 
     def subscribe(self, topic: Topic, callback: Subscriber) -> Callable[[], None]:
         """Have `callback(key)` called in the loop after commits that signal the topic; returns how to end it."""
@@ -219,7 +187,7 @@ class Database:
                 self._checkpointer.note()
         self._writer.close()
 
-    def _batch(self) -> Iterator[_Job]:
+    def _batch(self) -> Iterator[Job]:
         """What is written together, asked for while it is written, so that what goes first need not wait for a next."""
         until = self.clock.monotonic() + BATCH_S
         for _ in range(BATCH):
@@ -230,32 +198,30 @@ class Database:
             if self.clock.monotonic() >= until:
                 return
 
-    def _commit(self, jobs: Iterator[_Job]) -> None:
+    def _commit(self, jobs: Iterator[Job]) -> None:
         conn = self._writer
-        batch: list[_Job] = []
-        done: list[_Done] = []
-        signals: dict[tuple[Topic, str], None] = {}
+        batch = Batch(conn, self._tx, careful=self._careful > 0)
         changes = conn.total_changes
         began, busy = self.clock.monotonic(), False
         try:
             conn.execute("BEGIN IMMEDIATE")
             busy = self.clock.monotonic() - began > HELD_UP_S
             for job in jobs:
-                batch.append(job)
-                done.append(self._one(job, signals))
+                batch.take(job)
+            self._careful = CAREFUL_BATCHES if batch.was_redone else max(0, self._careful - 1)
+            done, signals = batch.done, batch.signals
             conn.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  # whatever broke the batch, its callers learn it and the writer lives on
             if conn.in_transaction:
-                _roll_back(conn)
+                roll_back(conn)
             signals = {}
-            batch.extend(jobs)
-            done = [_Done(job, None, _unavailable(error)) for job in batch]
-            self.problem = _said(error)
-            busy = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _LOCKED
+            done = [Done(job, None, unavailable(error)) for job in (*batch.jobs, *jobs)]
+            self.problem = said(error)
+            busy = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in LOCKED
         else:
             trouble = next((item.error for item in done if isinstance(item.error, StorageUnavailable)), None)
             if trouble is not None:
-                self.problem = _said(trouble.__cause__ or trouble)
+                self.problem = said(trouble.__cause__ or trouble)
             elif conn.total_changes != changes:  # a transaction that wrote nothing proves nothing
                 self.problem = ""
         self.observe(self.clock.monotonic() - began, busy=busy)
@@ -264,24 +230,10 @@ class Database:
         except RuntimeError:
             return  # the loop is closed: nobody waits any more, and what was written is written
 
-    def _one(self, job: _Job, signals: dict[tuple[Topic, str], None]) -> _Done:
-        conn = self._writer
-        tx = Tx(conn, self.clock.now(), self.clock.transport(), self.keyring)
-        conn.execute("SAVEPOINT one")
-        try:
-            value = job.work(tx)
-        except BaseException as error:
-            # Some disk errors make SQLite roll the whole transaction back: then the batch is lost, not one write.
-            if not conn.in_transaction:
-                raise
-            conn.execute("ROLLBACK TO one")
-            conn.execute("RELEASE one")
-            return _Done(job, None, _typed(error) if isinstance(error, sqlite3.Error) else error)
-        conn.execute("RELEASE one")
-        signals.update(tx.signals)
-        return _Done(job, value, None)
+    def _tx(self, known: Known) -> Tx:
+        return Tx(self._writer, self.clock.now(), self.clock.transport(), self.keyring, known)
 
-    def _settle(self, done: list[_Done], signals: dict[tuple[Topic, str], None]) -> None:
+    def _settle(self, done: list[Done], signals: dict[tuple[Topic, str], None]) -> None:
         self._tell(deque(sorted(done, key=lambda item: not item.job.first)))
         for topic, key in signals:
             for callback in tuple(self._subscribers.get(topic, ())):
@@ -292,7 +244,7 @@ class Database:
                         {"message": f"a subscriber of {topic!r} failed", "exception": error}
                     )
 
-    def _tell(self, done: deque[_Done]) -> None:
+    def _tell(self, done: deque[Done]) -> None:
         """Tell a few callers what came of it, and the others at the loop's next turns."""
         told = 0
         while done and (told < TOLD_A_TURN or done[0].job.first or self._closed):
@@ -339,28 +291,3 @@ def insert_many(conn: sqlite3.Connection, statement: str, row: str, values: Sequ
 @cache
 def _of_rows(statement: str, row: str, count: int) -> str:
     return statement.format(", ".join([row] * count))
-
-
-def _roll_back(conn: sqlite3.Connection) -> None:
-    try:
-        conn.execute("ROLLBACK")
-    except sqlite3.Error:
-        return  # SQLite had rolled it back already
-
-
-def _typed(error: sqlite3.Error) -> Exception:
-    """StorageUnavailable when the disk or the lock is to blame, else the error as it is: a fault of ours."""
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return _unavailable(error) if code is not None and code & 0xFF in _ENVIRONMENT else error
-
-
-def _unavailable(error: BaseException) -> StorageUnavailable:
-    unavailable = StorageUnavailable()
-    unavailable.__cause__ = error
-    return unavailable
-
-
-def _said(error: BaseException) -> str:
-    """What is wrong, without a path: the readiness probe shows it to whoever asks."""
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return _SAID.get((code or 0) & 0xFF, f"the database cannot be written ({type(error).__name__})")

@@ -59,7 +59,8 @@ def people_of(conn: sqlite3.Connection, run: str) -> tuple[str, ...]:
 def refuse_if_halted(work: Working, kill_file: Path | None, action: str) -> None:
     """Raise RunStopped or RunPaused when a flag or the kill file is about this start, read in its transaction."""
     conn = work.tx.conn
-    flags = [(kind, scope_of(*columns)) for kind, *columns in conn.execute(_HALTS, (work.id, work.id))]
+    standing = conn.execute(_HALTS, (work.id, work.id)) if work.tx.known.may_be_halted(conn) else ()
+    flags = [(kind, scope_of(*columns)) for kind, *columns in standing]
     named = read_kill_file(kill_file)
     if not flags and not named:
         return
@@ -101,5 +102,6 @@ def write_flag(tx: Tx, kind: Kind, *, scope: Scope = EVERYTHING, by: str, reason
         at = max(at, tx.conn.execute("SELECT coalesce(max(created_at), 0.0) FROM runs").fetchone()[0])
     row = (kind, scope.run, by, reason, at, lifted, scope.tool, scope.person, grant)
     added = tx.conn.execute(_ADD, row)
+    tx.known.forget()
     tx.signal("control", scope.run)
     return added.lastrowid or 0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from agent.domain import ApprovalState, content_hash
-from agent.errors import AlreadyStarted, ApprovalNotValid, EpochMoved, JournalError, LeaseLost
+from agent.errors import AlreadyStarted, ApprovalNotValid, EpochMoved, JournalError
 from agent.events import (
     EVENT_VERSION,
     ActionFinished,
@@ -32,7 +32,7 @@ from agent.ports import Committed, Condition, Intention, Stored
 from storage.blobs import BODY, body_of, key_of
 from storage.database import Database, Tx, insert_many
 from storage.flags import refuse_if_halted
-from storage.lease import Lease
+from storage.lease import Lease, refuse_without_lease
 from storage.ledger import Budgets
 from storage.projected_grants import check_use, check_yes
 from storage.projections import project
@@ -193,7 +193,7 @@ class SqliteJournal:
             if starts:
                 raise ApprovalNotValid("An action starts only under an intention that names it.")
             return
-        self._check_lease(work.tx, condition.effect_s)
+        refuse_without_lease(work.tx, self.lease_token, condition.effect_s)
         if condition.epoch != (work.run.epoch if work.run else 0):
             raise EpochMoved
         if starts - {condition.starts}:
@@ -201,18 +201,6 @@ class SqliteJournal:
         if condition.starts:
             refuse_if_halted(work, self._kill_file, condition.starts)
             _check_start(work, condition, events)
-
-    def _check_lease(self, tx: Tx, effect_s: float) -> None:
-        ours = (self.lease_token, tx.transport)
-        if effect_s:  # a successor waits for what is begun here
-            until = "UPDATE lease SET effects_until = max(effects_until, ?) WHERE token = ? AND expires_at > ?"
-            held = tx.conn.execute(until, (tx.transport + effect_s, *ours)).rowcount == 1
-        else:
-            held = (
-                tx.conn.execute("SELECT 1 FROM lease WHERE token = ? AND expires_at > ?", ours).fetchone() is not None
-            )
-        if not held:
-            raise LeaseLost
 
 
 def _refuse_votes(events: Sequence[Event], condition: Condition) -> None:

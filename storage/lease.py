@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from agent.errors import LeaseLost
@@ -15,6 +16,11 @@ ENDED = "ended"
 """The row that keeps until when effects of all earlier holders may last; our own ones do not count there."""
 
 
+_HELD = "SELECT expires_at, effects_until FROM lease WHERE token = ? AND expires_at > ?"
+_BEGIN_EFFECT = """UPDATE lease SET effects_until = max(effects_until, ?) WHERE token = ? AND expires_at > ?
+  RETURNING expires_at, effects_until"""
+
+
 @dataclass(frozen=True, slots=True)
 class Holder:
     """Who holds the lease now, for people who ask."""
@@ -23,6 +29,20 @@ class Holder:
     token: str
     expires_at: float
     effects_until: float
+
+
+def refuse_without_lease(tx: Tx, token: str, effect_s: float) -> None:
+    """Raise LeaseLost unless the token holds it now; a successor waits for an effect that is begun here."""
+    known = tx.known.leases.get(token)
+    until = math.ceil(tx.transport + effect_s) if effect_s else 0.0  # whole seconds: most starts of a batch share one
+    if known is None or until > known[1]:
+        statement, values = (_BEGIN_EFFECT, (until, token, tx.transport)) if until else (_HELD, (token, tx.transport))
+        row = tx.conn.execute(statement, values).fetchall()
+        if not row:
+            raise LeaseLost
+        known = tx.known.leases[token] = row[0]
+    if known[0] <= tx.transport:
+        raise LeaseLost
 
 
 class Lease:
@@ -40,6 +60,7 @@ class Lease:
         """Take the lease when nobody holds it; False while somebody else does. Raises StorageUnavailable."""
 
         def write(tx: Tx) -> bool:
+            tx.known.forget()
             row = tx.conn.execute(
                 "SELECT token, expires_at, effects_until FROM lease WHERE name = ?", (_NAME,)
             ).fetchone()
@@ -65,6 +86,7 @@ class Lease:
         """Hold it for another 10 s; raises LeaseLost when it ran out or another process has it."""
 
         def write(tx: Tx) -> bool:
+            tx.known.forget()
             renewed = tx.conn.execute(
                 "UPDATE lease SET expires_at = ? WHERE name = ? AND token = ? AND expires_at > ?",
                 (tx.transport + LEASE_S, _NAME, self.token, tx.transport),
@@ -82,6 +104,7 @@ class Lease:
         """
 
         def write(tx: Tx) -> bool:
+            tx.known.forget()
             again = tx.conn.execute(
                 "UPDATE lease SET expires_at = ? WHERE name = ? AND token = ?",
                 (tx.transport + LEASE_S, _NAME, self.token),
@@ -92,11 +115,12 @@ class Lease:
 
     async def release(self) -> None:
         """Let a successor in at once; nothing happens when it is not ours any more."""
-        await self._db.write(
-            lambda tx: tx.conn.execute(
-                "UPDATE lease SET expires_at = 0 WHERE name = ? AND token = ?", (_NAME, self.token)
-            )
-        )
+
+        def write(tx: Tx) -> None:
+            tx.known.forget()
+            tx.conn.execute("UPDATE lease SET expires_at = 0 WHERE name = ? AND token = ?", (_NAME, self.token))
+
+        await self._db.write(write)
 
     def current(self) -> Holder | None:
         """Who holds the lease, if anybody does."""

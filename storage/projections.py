@@ -96,9 +96,9 @@ def _run_finished(work: Working, event: ev.RunFinished, seq: int) -> None:
         raise Overtaken
     run.status, run.ended_at = event.status, work.tx.now
     run.answer_blob, run.summary = event.answer_blob, event.summary
-    work.tx.conn.execute(
-        "UPDATE control SET lifted_at = ? WHERE run = ? AND lifted_at IS NULL", (work.tx.now, work.id)
-    )  # fmt: skip
+    if work.tx.known.may_be_halted(work.tx.conn):
+        query = "UPDATE control SET lifted_at = ? WHERE run = ? AND lifted_at IS NULL"
+        work.tx.conn.execute(query, (work.tx.now, work.id))
     work.bump(f"answer:{work.id}", LANE_DECISION)
     work.tx.signal("home", run.requester)
 

@@ -251,3 +251,82 @@ async def test_a_write_to_the_end_says_to_whom_it_was_cancelled_whether_it_was_w
     with pytest.raises(asyncio.CancelledError if works else KeyError):
         await task
     assert keys(db) == (["kept"] if works else [])
+
+
+async def batch_of(db: Database, *works: Callable[[Tx], object]) -> list[object]:
+    """Do these in one transaction, after one that only held the writer up."""
+    go_on, waiting = await hold_the_writer(db)
+    batch = [asyncio.ensure_future(db.write(work)) for work in works]
+    await asyncio.sleep(0)
+    go_on.set()
+    results = await asyncio.gather(*batch, waiting, return_exceptions=True)
+    return list(results[:-1])
+
+
+def spoil(tx: Tx) -> None:
+    """Write, then fail."""
+    tx.conn.execute("INSERT INTO inbox VALUES ('spoilt', 0)")
+    raise LookupError("on purpose")
+
+
+async def test_signals_of_writes_that_were_done_twice_are_heard_once(db: Database) -> None:
+    heard: list[str] = []
+    db.subscribe("run", heard.append)
+
+    def told(tx: Tx) -> None:
+        add(f"k{len(heard)}")(tx)
+        tx.signal("run", "r1")
+
+    await batch_of(db, told, spoil, add("b"))
+    assert (heard, keys(db)) == (["r1"], ["b", "k0"])
+
+
+async def test_writes_behind_one_that_failed_are_done_once(db: Database) -> None:
+    times: list[int] = []
+
+    def count(tx: Tx) -> None:
+        times.append(add("a")(tx))
+
+    results = await batch_of(db, spoil, spoil, count)
+    assert [type(item) for item in results] == [LookupError, LookupError, type(None)]
+    assert (times, keys(db)) == ([1], ["a"])
+
+
+async def test_after_a_spoilt_batch_the_next_ones_have_a_way_back_before_each_write(db: Database) -> None:
+    times: list[int] = []
+
+    def count(tx: Tx) -> None:
+        times.append(add(f"n{len(times)}")(tx))
+
+    await batch_of(db, count, spoil)
+    assert len(times) == 2
+    await batch_of(db, count, spoil)
+    assert len(times) == 3
+    assert keys(db) == ["n1", "n2"]
+
+
+async def test_a_write_that_fails_before_it_wrote_costs_the_others_nothing(db: Database) -> None:
+    times: list[int] = []
+
+    def refuse(tx: Tx) -> None:
+        tx.conn.execute("SELECT 1 FROM inbox")
+        raise LookupError("on purpose")
+
+    await batch_of(db, lambda tx: times.append(add("a")(tx)), refuse, add("b"))
+    assert (times, keys(db)) == ([1], ["a", "b"])
+
+
+async def test_when_the_transaction_is_lost_while_a_batch_is_redone_every_caller_is_told(db: Database) -> None:
+    times: list[int] = []
+
+    def lose(tx: Tx) -> None:
+        times.append(1)
+        if len(times) == 2:  # as SQLite itself does after some errors of the disk
+            tx.conn.execute("ROLLBACK")
+            raise sqlite3.OperationalError("on purpose")
+
+    results = await asyncio.wait_for(batch_of(db, lose, add("a"), spoil, add("b")), 10)
+    assert [type(item) for item in results[:3]] == [StorageUnavailable] * 3
+    await db.write(add("later"))
+    assert "later" in keys(db)
+    assert "a" not in keys(db)
