@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
 from agent.errors import ConfigurationError
+from bot import config_words
 from storage.ledger import Budgets
 from storage.turns import Room
 
@@ -176,15 +177,16 @@ def load_settings(path: Path | None, environment: dict[str, str], **given: objec
     try:
         return Settings(**values)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
+        faults = error.errors(include_url=False)
+        first = faults[0]
         place = ".".join(str(part) for part in first["loc"])
-        fix = f"Mend it in {file} or the environment."
+        where = config_words.fix(first, str(file), environment)
         if first["type"] == "extra_forbidden":
             near = get_close_matches(place, Settings.model_fields, n=1)
             raise ConfigurationError(
-                f"There is no setting {place!r}.", fix=f"Did you mean {near[0]!r}?" if near else fix
+                f"There is no setting {place!r}.", fix=f"Did you mean {near[0]!r}?" if near else where
             ) from error
-        raise ConfigurationError(f"The setting {place!r} is not usable: {first['msg']}.", fix=fix) from error
+        raise ConfigurationError(config_words.said(faults), fix=where) from error
     except SettingsError as error:
         raise ConfigurationError(
             "A setting in the environment cannot be read: a list or a table is written as JSON there.",
