@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from agent import events as ev
-from agent.domain import Place, Principal, Task
+from agent.domain import Place, Principal, RunStatus, Task
 from agent.equipment import Equipment
 from agent.errors import ModelError, ModelUnavailable
+from agent.evaluation import used_steps
 from agent.fakes import CountingIds, ManualClock
 from agent.moves import Limits
 from agent.policy import load_policy
@@ -33,6 +34,7 @@ from agent.tools.registry import Registry, default_tools
 from bot.blocks.answer import answer_messages
 from bot.blocks.message import Look
 from bot.blocks.progress import progress_message
+from bot.words import money
 from storage.fakes import Store
 from storage.inbox import Accepted
 from tests.scenario.touch import Touch
@@ -327,6 +329,27 @@ def _most_open(events: Iterable[ev.Event]) -> int:
     return most
 
 
+VERDICTS = {
+    RunStatus.COMPLETED: ("Status: *completed*", "*Done.*"),
+    RunStatus.PARTIAL: ("Status: *ended, partly done*", "*Only a part is done.*"),
+    RunStatus.CANCELLED: ("Status: *stopped*", "*It was stopped.*"),
+}
+MARKS = {"done": ":white_check_mark: done · ", "blocked": ":no_entry_sign: blocked · ", "failed": ":x: failed · "}
+STEPS_SHOWN = 12
+
+
+def always_shown(state: RunState) -> list[str]:
+    """What the thread of every run tells: how it ended, what it cost, its steps with what became of each."""
+    verdict = VERDICTS.get(state.status, ("Status: *failed*", "*I cannot do this.*"))
+    planned = state.plan.steps if state.plan is not None else ()
+    steps = [
+        MARKS[step.status] + planned[step.planned].instruction[:40]
+        for step in state.steps[-STEPS_SHOWN:]
+        if step.status in MARKS and planned[step.planned].instruction.isascii()
+    ]
+    return [*verdict, f"{money(state.spent)} · {used_steps(state)} of 10 step", *steps]
+
+
 async def check(folder: Path, case: Case) -> World:
     """Play a case and look at all of it."""
     world = await World.open(folder, case)
@@ -343,7 +366,7 @@ async def check(folder: Path, case: Case) -> World:
         assert (state.spent, state.reserved) == (case.cost, 0)
         assert state.spent <= case.limits.micro_usd
         shown = world.shown()
-        missing = [text for text in case.thread if text not in shown]
+        missing = [text for text in (*always_shown(state), *case.thread) if text not in shown]
         assert not missing, f"{missing} in {shown}"
         assert not [text for text in (*case.hides, mark_of(state)) if text in shown]
         for number, text in case.hears.items():

@@ -178,7 +178,11 @@ async def test_two_people_at_their_limits_are_told_when_each_of_them_may_try_aga
     assert [round(at, 2) for at in told] == [3_600.01, 3_600.03]  # each counts from their own first run
     assert len(desk.store.queries.runs()) == 4  # a refused one leaves nothing
     await desk.later(3_600)
-    await desk.ask("add 2 and 3", A, quota)
+    again = await desk.ask("add 2 and 3", A, quota)
+    await desk.settled(again)
+    assert desk.story(again) == f"task begin plan?1 circuit_open {RUNBOOK}"  # the other four had no model either
+    assert desk.cost(again) == (0, 0)
+    assert "It is 5." in desk.thread(again)
 
 
 async def test_the_window_slides_so_that_one_run_leaves_it_at_a_time(open_desk: Open) -> None:

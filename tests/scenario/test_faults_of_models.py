@@ -265,7 +265,8 @@ async def test_five_failures_open_the_breaker_and_the_other_model_works_without_
         "answer?1 circuit_open answer?2 ok COMPLETED"
     )
     assert desk.naps == []
-    assert desk.cost(second) == (3_000, 0)
+    assert (desk.cost(first), desk.cost(second)) == ((3_000, 0), (3_000, 0))  # what is down costs nothing
+    assert all("That is all." in desk.thread(run) for run in (first, second))
 
 
 async def test_half_a_minute_later_one_probe_finds_the_model_well_again(open_desk: Open) -> None:
@@ -275,6 +276,8 @@ async def test_half_a_minute_later_one_probe_finds_the_model_well_again(open_des
     run = await desk.done()
     assert desk.story(run) == f"task begin plan?1 {PLAIN}"
     assert desk.breakers.states() == {ONE: "closed", TWO: "closed"}
+    assert desk.cost(run) == (3_000, 0)
+    assert "That is all." in desk.thread(run)
 
 
 async def test_a_restart_with_an_open_breaker_leaves_the_model_alone_for_the_rest_of_the_time(open_desk: Open) -> None:
