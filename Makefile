@@ -71,7 +71,7 @@ else
 endif
 
 audit: .venv/.dev ## ask the public databases about the locked dependencies (needs the network)
-	@$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements-dev.lock
+	@$(BIN)/python .ci/audit.py requirements-dev.lock
 
 lock: .venv/.dev ## pin the dependencies of pyproject.toml anew
 	@$(COMPILE) --upgrade pyproject.toml --group build --output-file requirements.lock
