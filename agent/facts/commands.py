@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from agent.domain import Effect, Intent
-from agent.facts.emptied import sed_empties
+from agent.facts.emptied import outputs, sed_empties
 from agent.facts.gathered import UNKNOWN, Gathered, has_option, plain
 from agent.facts.git import read_git
 
@@ -18,7 +18,7 @@ READS: Final = frozenset(
     hostname ps free uptime printenv locale getconf nproc arch tty groups cd pushd popd shopt local return exit
     break continue shift wait jobs read mapfile readarray getopts hash help history let ulimit umask times : [ fmt look
     numfmt shuf factor tsort zcat zgrep bzcat xzcat man cloc tokei ruff mypy pyright pytest flake8 black isort eslint
-    prettier tsc jest vitest tox nox shellcheck hadolint yamllint markdownlint pylint coverage zipinfo lsof lscpu
+    prettier tsc jest vitest tox nox shellcheck hadolint yamllint markdownlint pylint zipinfo lsof lscpu
     lsblk getfacl nm objdump readelf ldd size iconv pr expand unexpand csplit dos2unix set unset declare typeset
     readonly export disown fg bg bind caller compgen complete dirs enable logout suspend""".split()  # noqa: SIM905  a list of words reads as words
 )
@@ -39,11 +39,12 @@ _DESTRUCTIVE: Final = frozenset(
 )
 _MANAGERS: Final = frozenset(
     """apt apt-get aptitude dpkg yum dnf rpm pacman apk brew pip pip3 pipx uv npm yarn pnpm npx gem cargo go bundle
-    composer conda mamba poetry make cmake ninja gradle mvn rake just""".split()  # noqa: SIM905  as above
+    composer conda mamba poetry make coverage cmake ninja gradle mvn rake just""".split()  # noqa: SIM905  as above
 )
 _TESTS: Final = frozenset(
     {"test", "check", "build", "vet", "fmt", "clippy", "lint", "list", "ls", "outdated", "show", "freeze", "version",
-     "tree", "doc", "env", "info", "view", "audit", "why", "search", "metadata", "help", "--version", "-v", "-V"}
+     "tree", "doc", "env", "info", "view", "audit", "why", "search", "metadata", "help", "report", "html", "xml",
+     "--version", "-v", "-V"}
 )  # fmt: skip
 _LOST: Final = re.compile(
     r"\b(?:delete|destroy|remove|rm|rmi|rb|purge|prune|drop|dropdatabase|flushall|flushdb|terminate\S*|uninstall|"
@@ -99,7 +100,10 @@ def read_command(name: str, args: Sequence[str], seen: Gathered) -> None:
         _speak(name, args, seen)
     elif name in _MANAGERS:
         _manage(name, args, seen)
-    elif name not in READS:
+    elif name in READS:
+        for path in outputs(name, args):
+            seen.touches(Effect.DELETE if "/dev/null" in args else Effect.MODIFY, path)
+    else:
         seen.why[f"It runs {name[:40]}, of which nothing is known."] = None
 
 
@@ -131,7 +135,7 @@ def _write(name: str, args: Sequence[str], seen: Gathered) -> None:
         into = next((w.partition("=")[2] for w in args if w.startswith("--target-directory=")), "")
         if "-t" in args[:-1]:
             into = args[list(args).index("-t") + 1]
-        emptied = name in {"cp", "install"} and "/dev/null" in targets
+        emptied = "/dev/null" in targets
         for path in [into] if into else targets[-1:]:
             seen.touches(Effect.DELETE if emptied else Effect.MODIFY, path)
         return

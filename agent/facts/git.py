@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -13,7 +14,22 @@ _READS: Final = frozenset(
     stash reflog rev-list name-rev merge-base worktree bisect help version whatchanged count-objects fsck check-ignore
     for-each-ref show-ref var archive""".split()  # noqa: SIM905  as above
 )
+_PRINTS: Final = frozenset({"log", "diff", "show", "format-patch", "archive", "shortlog", "stash", "diff-tree"})
 _NETWORK: Final = frozenset({"push", "pull", "fetch", "clone", "ls-remote", "submodule", "send-email", "svn", "lfs"})
+_ALWAYS: Final = frozenset(
+    {"filter-branch", "filter-repo", "restore", "replace", "update-ref", "read-tree", "checkout-index", "rebase"}
+)
+#: Verb → short letters and long options with which it loses something.
+_WITH_OPTIONS: Final = {
+    "reset": ("", "--hard", "--merge", "--keep"), "branch": ("dDfMC", "--delete", "--force"),
+    "tag": ("df", "--delete", "--force"), "symbolic-ref": ("d", "--delete"),
+}  # fmt: skip
+#: Verb → words with which it does.
+_WITH_WORDS: Final = {
+    "stash": frozenset({"drop", "clear", "pop"}), "reflog": frozenset({"expire", "delete"}),
+    **dict.fromkeys(("worktree", "remote"), frozenset({"remove", "rm", "prune"})),
+    **dict.fromkeys(("commit", "merge", "cherry-pick", "revert", "am"), frozenset({"--amend", "--abort", "--skip"})),
+}  # fmt: skip
 
 
 def read_git(name: str, args: Sequence[str], seen: Gathered) -> None:
@@ -23,6 +39,9 @@ def read_git(name: str, args: Sequence[str], seen: Gathered) -> None:
     seen.verbs[f"git {verb}"] = None
     if verb in _NETWORK:
         seen.flags["network"] = None
+    for index, word in enumerate(rest):
+        if verb in _PRINTS and (word.startswith("--output=") or (word in {"-o", "--output"} and rest[index + 1 :])):
+            seen.touches(Effect.MODIFY, word.partition("=")[2] or rest[index + 1])
     changes = has_option(rest, "e", "--add", "--unset", "--edit", "--replace-all") or len(plain(rest)) > 1
     if verb == UNKNOWN:
         seen.why["It computes what git is to do."] = None
@@ -64,29 +83,29 @@ def _loses(verb: str, rest: Sequence[str], seen: Gathered) -> None:
         seen.effects[Intent(effect=Effect.DELETE, target="workspace:")] = None
 
 
-def _destroys(verb: str, rest: Sequence[str]) -> bool:  # noqa: PLR0911  one line a verb reads best
+def _destroys(verb: str, rest: Sequence[str]) -> bool:
+    if verb in _ALWAYS or has_option(rest, *_WITH_OPTIONS.get(verb, ("",))):
+        return True
     match verb:
         case "rm" | "clean" | "mv" | "prune":
             return not has_option(rest, "n", "--dry-run")
-        case "filter-branch" | "filter-repo" | "restore" | "replace":
-            return True
-        case "reset":
-            return has_option(rest, "", "--hard", "--merge", "--keep")
         case "checkout" | "switch":
-            return "--" in rest or "." in rest or has_option(rest, "fB", "--force", "--discard-changes")
-        case "branch" | "tag":
-            return has_option(rest, "dD", "--delete")
-        case "stash":
-            return bool({"drop", "clear", "pop"} & set(rest))
-        case "reflog":
-            return bool({"expire", "delete"} & set(rest))
+            return _leaves_work(verb, rest)
         case "gc":
             return any(word.startswith("--prune") for word in rest)
-        case "update-ref" | "symbolic-ref":
-            return has_option(rest, "d", "--delete")
-        case "worktree" | "remote":
-            return bool({"remove", "rm", "prune"} & set(rest))
-        case "rebase" | "commit" | "merge" | "cherry-pick":
-            return "--amend" in rest or verb == "rebase"
         case _:
-            return False
+            return bool(_WITH_WORDS.get(verb, frozenset()) & set(rest))
+
+
+def _leaves_work(verb: str, rest: Sequence[str]) -> bool:
+    """Whether uncommitted work, or where a branch stood, is lost."""
+    if "--" in rest or "." in rest or has_option(rest, "fBC", "--force", "--discard-changes", "--force-create"):
+        return True
+    if verb == "switch" or has_option(rest, "bt", "--orphan", "--track"):
+        return False
+    words = plain(rest)
+    return (
+        len(words) > 1  # a commit, and the files that are taken from it
+        or has_option(rest, "mp", "--ours", "--theirs", "--patch", "--merge", "--pathspec-from-file")
+        or any(word == UNKNOWN or re.search(r"\.[A-Za-z]\w{0,7}$", word) for word in words)
+    )

@@ -12,7 +12,9 @@ from agent.domain import Effect, Intent
 from agent.facts.bounds import too_large
 from agent.facts.gathered import Gathered
 from agent.facts.model import Facts
+from agent.facts.python_calls import copies_nothing, is_empty, is_said, opened_with
 from agent.facts.python_names import (
+    CONNECTS,
     DESTRUCTIVE,
     DESTRUCTIVE_METHODS,
     NETWORK,
@@ -20,6 +22,7 @@ from agent.facts.python_names import (
     OPAQUE,
     OPAQUE_ATTRIBUTES,
     OPAQUE_MODULES,
+    RUNNERS,
     SERVICES,
     STARTS,
     WRITING,
@@ -28,7 +31,8 @@ from agent.facts.python_names import (
 from agent.facts.seeds import seed_patterns
 from agent.facts.sql import embedded_sql
 
-_OPENS = frozenset({"open", "io.open", "codecs.open", "builtins.open"})
+_GETTERS = frozenset({"getattr", "setattr", "delattr", "builtins.getattr", "builtins.setattr", "builtins.delattr"})
+_OPENS = frozenset({"io.FileIO", "open", "io.open", "codecs.open", "builtins.open"})
 #: A text that names a place: a word alone, such as `secret`, does not.
 _PATH = re.compile(r"(?!\w+://)(?=.*[/.])[^\s\0]{2,400}")
 _WRITES = re.compile(r"\s*(?:insert|update|delete|drop|truncate|alter|replace|create)\s", re.IGNORECASE)
@@ -48,6 +52,7 @@ class _Reader(ast.NodeVisitor):
         self.why: dict[str, None] = {}
         self.effects: dict[Intent, None] = {}
         self._statements = 0
+        self._called: set[int] = set()
 
     def visit_Constant(self, node: ast.Constant) -> None:
         """SQL in a string may reach a database by another road than the one that was said no to."""
@@ -89,7 +94,10 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Name(self, node: ast.Name) -> None:
         if isinstance(node.ctx, ast.Load):
-            self._use(self.names.get(node.id, node.id))
+            name = self.names.get(node.id, node.id)
+            self._use(name)
+            if name in _GETTERS and id(node) not in self._called:
+                self.why["It hands on what looks names up."] = None
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         name = self._dotted(node)
@@ -115,7 +123,8 @@ class _Reader(ast.NodeVisitor):
             # str.replace takes two arguments or more; Path.replace and Path.rename take one.
             if len(node.args) + len(node.keywords) == 1:
                 self._destroys(node.func.attr)
-        elif name in {"getattr", "setattr", "delattr"}:
+        elif name in _GETTERS:
+            self._called.add(id(node.func))
             self._gets(node)
         self.generic_visit(node)
 
@@ -141,7 +150,7 @@ class _Reader(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_With(self, node: ast.With) -> None:
-        still = all(isinstance(one, ast.Pass) or _is_said(one) for one in node.body)
+        still = all(isinstance(one, ast.Pass) or is_said(one) for one in node.body)
         if still and any(self._is_opened(item.context_expr) for item in node.items):
             self._destroys("open:write")
         self.generic_visit(node)
@@ -151,7 +160,7 @@ class _Reader(ast.NodeVisitor):
             return False
         name = self._dotted(node.func)
         method = isinstance(node.func, ast.Attribute) and node.func.attr == "open" and name not in _OPENS
-        return (name in _OPENS or method) and "w" in _mode(node, 0 if method else 1)
+        return (name in _OPENS or method) and "w" in opened_with(node, 0 if method else 1)
 
     def _reaches(self, node: ast.Call, name: str) -> None:
         """Which paths a call names: credentials, and those outside of the workspace that it writes to."""
@@ -159,16 +168,16 @@ class _Reader(ast.NodeVisitor):
         inner = node.func.value if isinstance(node.func, ast.Attribute) else None
         holder = inner.args if isinstance(inner, ast.Call) else []
         if method in {"close", "write"} and inner is not None and self._is_opened(inner):
-            if method == "close" or _is_empty(node):
+            if method == "close" or is_empty(node):
                 self._destroys("open:write")
-        elif method in {"write_text", "write_bytes"} and _is_empty(node):
+        elif is_empty(node) if method in {"write_text", "write_bytes"} else name in WRITING and copies_nothing(node):
             self._destroys(method)
         writes = (
             name in WRITING
             or name in DESTRUCTIVE
             or method in WRITING_METHODS
             or method in DESTRUCTIVE_METHODS
-            or bool(set("wax+") & set(_mode(node, 0 if method == "open" and name not in _OPENS else 1)))
+            or bool(set("wax+") & set(opened_with(node, 0 if method == "open" and name not in _OPENS else 1)))
         )
         seen = Gathered()
         for given in (*node.args, *holder, *(word.value for word in node.keywords)):
@@ -199,7 +208,10 @@ class _Reader(ast.NodeVisitor):
         if module in NETWORK and not name.startswith(NO_NETWORK) and name != "urllib":
             self.verbs[module] = None
             self.flags["network"] = None
-        if name in OPAQUE or module in OPAQUE_MODULES or name == "importlib":
+        if name in CONNECTS:
+            self.flags["network"] = None
+        loads = module == "importlib" and not name.startswith(("importlib.metadata", "importlib.resources"))
+        if name in OPAQUE or module in OPAQUE_MODULES or loads:
             self.verbs[name] = None
             self.why[f"It uses {name}, which hides what will be run."] = None
 
@@ -207,6 +219,8 @@ class _Reader(ast.NodeVisitor):
         if name.partition(".")[0] in SERVICES:
             self.verbs[name.partition(".")[0]] = None
             self.flags["network"] = None
+        if name.partition(".")[0] in RUNNERS:
+            self.why["It starts another program or process."] = None
 
     def _destroys(self, name: str) -> None:
         self.verbs[name] = None
@@ -232,25 +246,6 @@ class _Reader(ast.NodeVisitor):
                 self._destroys(str(node.args[1].value))
         else:
             self.why["It computes the name of what it calls."] = None
-
-
-def _mode(node: ast.Call, position: int) -> str:
-    """How a call of some `open` opens; empty when it does not say so plainly, or is another call."""
-    func = node.func
-    if (func.id if isinstance(func, ast.Name) else func.attr if isinstance(func, ast.Attribute) else "") != "open":
-        return ""
-    given = [word.value for word in node.keywords if word.arg == "mode"] or node.args[position : position + 1]
-    value = given[0].value if given and isinstance(given[0], ast.Constant) else ""
-    return value if isinstance(value, str) else ""
-
-
-def _is_empty(node: ast.Call) -> bool:
-    given = node.args[0] if node.args else None
-    return isinstance(given, ast.Constant) and given.value in {"", b""}
-
-
-def _is_said(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def python_facts(code: str) -> Facts:

@@ -31,6 +31,9 @@ _MOST_TEXTS = 100
 _SEARCHES: Final = frozenset(
     {"git", "grep", "egrep", "fgrep", "rg", "git grep", "git log", "cat", "head", "tail", "wc", "sort", "uniq", "cut"}
 )
+_COMPOUND: Final = frozenset(
+    {"compound_statement", "subshell", "if_statement", "while_statement", "for_statement", "case_statement"}
+)
 _CARRIERS: Final = frozenset({"command_substitution", "process_substitution", "file_redirect", "heredoc_redirect"})
 
 
@@ -166,7 +169,11 @@ class _Reader:
         while last is not None and last.type in {"list", "pipeline", "negated_command"}:  # to it belongs what follows
             last = last.named_children[-1]
         words = self._words.of_command(last) if last is not None and last.type == "command" else []
-        self._emptied(parts, words, is_all=body is None)
+        silent = body is None
+        if last is not None and last.type in _COMPOUND:  # of several commands, none of which says anything
+            inner = [one for one in all_of(last) if one.type == "command"]
+            silent = all(prints_nothing(self._words.of_command(one), fed_nothing=False) for one in inner)
+        self._emptied(parts, words, is_all=silent)
         for part in parts:
             fed = fed or self._fed(part)
             self._walk(part)
