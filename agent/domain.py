@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import rfc8785
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,8 @@ TOOL_TIMEOUT_S = 30.0
 ACTIVE_TIME_S = 900.0
 APPROVAL_TIMEOUT_S = 1800.0
 TAKEOVER_LIMIT_S = 7 * 86_400.0
+_LARGEST = 2**53 - 1
+_PLAIN = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 class Value(BaseModel):
@@ -318,9 +321,31 @@ def digest_of(
 def canonical(value: Json) -> bytes:
     """The RFC 8785 bytes of a JSON value; raises ValueError when it has none."""
     try:
-        return rfc8785.dumps(value)
+        # The standard library writes the same bytes where numbers and names are plain, in half the time.
+        return _PLAIN(value).encode() if _is_plain(value) else rfc8785.dumps(value)
     except rfc8785.CanonicalizationError as error:
         raise ValueError(str(error)) from error
+
+
+def _is_plain(value: Json) -> bool:
+    """Whether a value holds nothing of which RFC 8785 has a view of its own: floats, large integers, odd names."""
+    open_: list[Json] = [value]
+    while open_:
+        one = open_.pop()
+        kind = cast("type[object]", type(one))
+        if kind is dict:
+            for name, inner in one.items():
+                if type(name) is not str or not name.isascii():  # others are sorted by their UTF-16
+                    return False
+                open_.append(inner)
+        elif kind is list:
+            open_ += one
+        elif kind is int:
+            if not -_LARGEST <= one <= _LARGEST:
+                return False
+        elif kind is not str and kind is not bool and one is not None:
+            return False
+    return True
 
 
 def content_hash(text: str) -> str:
