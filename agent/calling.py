@@ -25,7 +25,7 @@ from agent.rating import put_blob
 from agent.recording import Ended
 from agent.resilience import jittered, retry_delay
 from agent.sealing import sealed
-from agent.secrets import redacted
+from agent.secrets import without_secrets
 from agent.state import RunState
 from agent.supervisor import Limits
 
@@ -53,7 +53,8 @@ class Caller:
 
         None when there is no reply: then what failed is written already.
         """
-        request = replace(request, timeout_s=min(request.timeout_s, self._limits.call_s))
+        if request.timeout_s > self._limits.call_s:
+            request = replace(request, timeout_s=self._limits.call_s)
         wait_s = self._not_before.get((box.state.run, request.model), 0.0) - self._kit.clock.monotonic()
         if wait_s > 0:
             await self._kit.sleep(wait_s)
@@ -153,9 +154,11 @@ class Caller:
         ]
         said: Json = {"text": reply.text, "calls": calls}
         thoughts = [asdict(item) for item in reply.thoughts]
-        if thoughts and redacted(thoughts, self._kit.redact) == thoughts:  # a service takes them back unchanged only
+        if (
+            thoughts and without_secrets(thoughts, self._kit.redact) == thoughts
+        ):  # a service takes them back unchanged only
             said["thoughts"] = thoughts
-        body = json.dumps(redacted(said, self._kit.redact))
+        body = json.dumps(without_secrets(said, self._kit.redact))
         return ev.ModelCallFinished(
             call=call.call,
             reply_blob=put_blob(blobs, body),

@@ -30,7 +30,7 @@ from agent.proposing import SUMMARY_CHARACTERS, Proposer, refusal, worker_of
 from agent.rating import Rater, Rating, put_blob
 from agent.recording import Ended
 from agent.resilience import Breaker, jittered, tool_delay
-from agent.secrets import redacted
+from agent.secrets import without_secrets
 from agent.state import ActionState, Approval, RunState
 from agent.supervisor import StartAction
 from agent.tools.base import Preview, Tool, ToolResult
@@ -280,7 +280,7 @@ class Executor:
         return result.model_copy(update={"kept": path})
 
     def _body(self, result: ToolResult) -> str:
-        return json.dumps(redacted(result.model_dump(mode="json"), self._kit.redact))
+        return json.dumps(without_secrets(result.model_dump(mode="json"), self._kit.redact))
 
     async def _again_with_new_preview(
         self, state: RunState, item: ActionState, finished: ev.ActionFinished

@@ -241,10 +241,9 @@ def _most_input_tokens(request: ModelRequest) -> int:
 
 
 def _message_bytes(message: Message) -> int:
-    thought = sum(_bytes(item.text, item.signature, item.id) + _TOKENS_A_PIECE for item in message.thoughts)
-    return (
-        _bytes(message.text, message.call_id, message.tool) + sum(_call_bytes(call) for call in message.calls) + thought
-    )
+    said = _bytes(message.text, message.call_id, message.tool)
+    thought = [_bytes(item.text, item.signature, item.id) + _TOKENS_A_PIECE for item in message.thoughts]
+    return said + sum([_call_bytes(call) for call in message.calls]) + sum(thought)
 
 
 def _call_bytes(call: ToolCall) -> int:
@@ -252,4 +251,5 @@ def _call_bytes(call: ToolCall) -> int:
 
 
 def _bytes(*texts: str) -> int:
-    return sum([len(text) if text.isascii() else len(text.encode("utf-8", "replace")) for text in texts])
+    text = "".join(texts)
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

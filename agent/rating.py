@@ -29,7 +29,7 @@ from agent.origins import Origins
 from agent.policy import Policy
 from agent.ports import Intention
 from agent.proposing import SUMMARY_CHARACTERS, refusal, worker_of
-from agent.secrets import redacted
+from agent.secrets import without_secrets
 from agent.state import ActionState, RunState
 from agent.supervisor import RateAction
 from agent.terms import Scope
@@ -190,7 +190,7 @@ class Rater:
 
     def _shown(self, preview: Preview) -> str:
         """A preview as people see it: rows and files may hold what nobody is to see. What is compared is its hash."""
-        return json.dumps(redacted(preview.model_dump(mode="json"), self._kit.redact))
+        return json.dumps(without_secrets(preview.model_dump(mode="json"), self._kit.redact))
 
     def approval(
         self, state: RunState, item: ActionState, risk: Risk, because: str, *, irreversible: bool = False

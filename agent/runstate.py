@@ -70,7 +70,11 @@ class RunState:
     @property
     def open_takeover(self) -> Takeover | None:
         """The takeover that is open or claimed, if any."""
-        return next((item for item in self.takeovers.values() if not item.state.is_final), None)
+        return (
+            next((item for item in self.takeovers.values() if not item.state.is_final), None)
+            if self.takeovers
+            else None
+        )
 
     @property
     def is_waiting(self) -> bool:

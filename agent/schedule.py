@@ -38,12 +38,15 @@ class Board:
     @property
     def unjudged(self) -> tuple[StepState, ...]:
         """Steps that are over and not evaluated."""
-        return tuple(item.step for item in self.standings.values() if item.place == "unjudged" and item.step)
+        return tuple([item.step for item in self.standings.values() if item.place == "unjudged" and item.step])
 
     @property
     def wants_new_plan(self) -> StepState | None:
         """The step after which what is left is to be planned anew, if any."""
-        return next((item.step for item in self.standings.values() if item.place == "replan"), None)
+        for item in self.standings.values():
+            if item.place == "replan":
+                return item.step
+        return None
 
     @property
     def is_complete(self) -> bool:
@@ -59,8 +62,9 @@ class Board:
             return None
         writing = any(self.plan.steps[index].writes for index in open_)
         for index, item in self.standings.items():
-            is_free = not (writing and self.plan.steps[index].writes)
-            if item.place in {"to_do", "again"} and is_free and self._is_ready(index):
+            if item.place in {"to_do", "again"} and self._is_ready(index):
+                if writing and self.plan.steps[index].writes:
+                    continue
                 return BeginStep(len(state.steps), index, item.feedback)
         return None
 
@@ -88,6 +92,8 @@ def _standing(state: RunState, plan: Plan, step: StepState | None, limits: Limit
         return _TO_DO
     if step.status == "open":
         return Standing("open", step)
+    if step.decision == "continue" and step.seen == len(step.actions):  # most steps, most of the time
+        return Standing("settled", step)
     found = known(step)
     if found is None:
         if plan.evaluated:

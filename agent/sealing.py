@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from functools import lru_cache
 
 from agent.ports import Message, ModelRequest, ToolCall
 from agent.secrets import redacted
@@ -30,7 +31,7 @@ def mark_of(state: RunState) -> str:
 
 def sealed(request: ModelRequest, state: RunState) -> ModelRequest:
     """The request as it goes out."""
-    messages = tuple(_seen(message) for message in request.messages)
+    messages = tuple([_seen(message) for message in request.messages])
     first = next((at for at, message in enumerate(messages) if message.role == "system"), None)
     if first is not None:
         told = f"{messages[first].text}\n\n{_SPOKEN.format(mark=mark_of(state))}"
@@ -54,6 +55,7 @@ def covered(text: str, state: RunState) -> str:
     return text.replace(mark_of(state), COVERED)
 
 
+@lru_cache(maxsize=256)
 def _base64(mark: str) -> tuple[str, ...]:
     """The middle of the mark's base64 at each of the three places where it can begin."""
     forms: list[str] = []
@@ -65,6 +67,8 @@ def _base64(mark: str) -> tuple[str, ...]:
 
 def _seen(message: Message) -> Message:
     text = visible(message.text)
+    if not message.calls:
+        return message if text == message.text else replace(message, text=text)
     calls = tuple(_seen_call(call) for call in message.calls)
     same = text == message.text and all(new is old for new, old in zip(calls, message.calls, strict=True))
     return message if same else replace(message, text=text, calls=calls)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import structlog
 from opentelemetry import trace
@@ -115,17 +115,13 @@ class Telemetry:
         self._traces = tracer is not None
         self._called_mcp, self._monotonic = called_mcp, monotonic
 
-    @contextmanager
-    def tool_call(self, state: RunState, item: ActionState) -> Generator[None]:
+    def tool_call(self, state: RunState, item: ActionState) -> AbstractContextManager[None]:
         """Around one tool call; its `execute_tool` span follows from the journal."""
-        with self._under_way(state.run, "tool", item.action.id, item.attempt):
-            yield
+        return self._under_way(state.run, "tool", item.action.id, item.attempt)
 
-    @contextmanager
-    def model_call(self, state: RunState, call: str) -> Generator[None]:
+    def model_call(self, state: RunState, call: str) -> AbstractContextManager[None]:
         """Around one wire call; its `chat` span follows from the journal."""
-        with self._under_way(state.run, "chat", call):
-            yield
+        return self._under_way(state.run, "chat", call)
 
     @contextmanager
     def _under_way(self, run: str, *parts: str | int) -> Generator[None]:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from agent.broker import Broker
 from agent.clock import RandomIds, SystemClock
 from agent.domain import Place, Principal, Task, Tier
 from agent.equipment import Equipment
@@ -25,6 +26,7 @@ from agent.secrets import find_secret, redact
 from agent.supervisor import Limits
 from agent.telemetry import Telemetry
 from agent.tools.base import Arguments, Preview, Tool, ToolContext, ToolResult
+from agent.tools.egress import Egress
 from agent.tools.registry import Registry, default_tools
 from bot.deadlines import Deadlines
 from bot.keeper import Keeper
@@ -209,7 +211,7 @@ class Engine:
         tier: str = "medium",
     ) -> Engine:
         """Open the file, wait for the lease, recover, arm the deadlines. `tier` is how touching is rated."""
-        clock, ids, touch = clock or SystemClock(), RandomIds(), Touch()
+        clock, ids, touch, sandbox = clock or SystemClock(), RandomIds(), Touch(), NoSandbox()
         db = await Database.open(path, clock=clock)
         lease = Lease(db, ids, holder=f"bench:{os.getpid()}")
         control = Control(db)
@@ -218,7 +220,7 @@ class Engine:
         policy = touching_policy(tier)
         journal = WatchedJournal(db, lease)
         journal.milestones = milestones = Milestones()
-        model = model or NoModel()
+        model, broker, egress, folder = model or NoModel(), Broker(), Egress(), path.parent
         equipment = Equipment(
             journal=journal,
             clock=clock,
@@ -227,7 +229,12 @@ class Engine:
             policy=lambda: policy,
             runbooks=Runbooks.parse(_BOOK),
             context=lambda state: ToolContext(
-                run=state.run, workspace=path.parent / state.run, project=path.parent, sandbox=NoSandbox()
+                run=state.run,
+                workspace=folder / state.run,
+                project=folder,
+                sandbox=sandbox,
+                egress=egress,
+                broker=broker,
             ),
             find_secret=find_secret,
             redact=redact,

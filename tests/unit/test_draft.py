@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,10 +44,17 @@ async def test_what_follows_without_anybodys_help_is_written_in_one_commit(
 
 
 async def test_never_more_drivers_want_the_loop_than_it_can_take_and_all_runs_come_to_their_turn(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = await Engine.open(tmp_path / "bench.db")
-    loop, most = asyncio.get_running_loop(), 0
+    loop, most, everybody_is_there = asyncio.get_running_loop(), 0, asyncio.Event()
+    write = WatchedJournal.commit
+
+    async def commit(*given: Any, **named: Any) -> Committed:
+        await everybody_is_there.wait()
+        return await write(*given, **named)
+
+    monkeypatch.setattr(WatchedJournal, "commit", commit)
     asked: list[asyncio.Future[str]] = []
 
     def look(_: str) -> None:
@@ -63,6 +71,7 @@ async def test_never_more_drivers_want_the_loop_than_it_can_take_and_all_runs_co
 
     wanted = 3 * runtime.DRIVERS_AT_WORK
     await asyncio.gather(*(one(number) for number in range(wanted)))
+    everybody_is_there.set()
     await asyncio.gather(*asked)
     assert len(asked) == wanted
     assert most == runtime.DRIVERS_AT_WORK
