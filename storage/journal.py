@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -34,9 +33,10 @@ from storage.database import Database, Tx, insert_many
 from storage.flags import refuse_if_halted
 from storage.lease import Lease, refuse_without_lease
 from storage.ledger import Budgets
+from storage.literals import text
 from storage.projected_grants import check_use, check_yes
 from storage.projections import project
-from storage.receipts import DECIDED, check_decision, seal
+from storage.receipts import DECIDED, SEALED, check_decision, seal
 from storage.takeover_receipts import seal_ending
 from storage.turns import Room
 from storage.working import ActionRow, Working
@@ -57,15 +57,13 @@ _CONSUME = f"""UPDATE approvals SET consumed_at = ? WHERE id = ? AND run = ? AND
   RETURNING {DECIDED}"""  # noqa: S608  # of constants only
 _EVENTS = "SELECT seq, at, payload FROM events WHERE run = ? AND seq > ? ORDER BY seq"
 
-_canonical = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
-
 
 def header(  # noqa: PLR0917  # the hashed columns, in their order
     run: str, seq: int, kind: str, version: int, at: float, epoch: int, payload_hash: bytes, prev_hash: bytes
 ) -> bytes:
     """What a row's hash covers, as an RFC 8785 array; the payload only through its hash, so that it can be dropped."""
     number = int(at) if at.is_integer() else at
-    names = f"{_canonical(run)},{seq:d},{_canonical(kind)},{version:d},{number!r},{epoch:d}"
+    names = f"{text(run)},{seq:d},{text(kind)},{version:d},{number!r},{epoch:d}"
     return f'[{names},"{payload_hash.hex()}","{prev_hash.hex()}"]'.encode()
 
 
@@ -78,13 +76,15 @@ def append(tx: Tx, run: str, events: Sequence[Event], *, work: Working | None = 
     stored: list[Stored] = []
     rows: list[tuple[object, ...]] = []
     named: dict[str, None] = {}
+    now = tx.now
     for event in events:
         row = work.run
         seq = row.seq + 1 if row else 1
         epoch = row.epoch if row else 0
         if row is None and not isinstance(event, RunCreated):
             work.live  # noqa: B018  # raises UnknownRun
-        event = seal(work, event, stored)  # noqa: PLW2901  # what is written is the event with its receipt
+        if type(event) in SEALED:
+            event = seal(work, event, stored)  # noqa: PLW2901  # what is written is the event with its receipt
         if isinstance(event, TakeoverClosed):
             event = seal_ending(work, event, stored)  # noqa: PLW2901  # as above
         try:
@@ -94,17 +94,18 @@ def append(tx: Tx, run: str, events: Sequence[Event], *, work: Working | None = 
         payload = encode(event)
         payload_hash = hashlib.sha256(payload.encode()).digest()
         row = work.live
-        head = header(run, seq, event.type, EVENT_VERSION, tx.now, epoch, payload_hash, row.head)
+        head = header(run, seq, event.type, EVENT_VERSION, now, epoch, payload_hash, row.head)
         digest = hashlib.sha256(head).digest()
-        rows.append((run, seq, event.type, EVENT_VERSION, tx.now, epoch, payload, b"", row.head, digest))
+        rows.append((run, seq, event.type, EVENT_VERSION, now, epoch, payload, b"", row.head, digest))
         for name in _BODY_FIELDS[type(event)]:
             body: str = getattr(event, name)
             if len(body) == _HEX_HASH:
                 named[body] = None
         row.seq, row.head = seq, digest
-        stored.append(Stored(seq, tx.now, event))
+        stored.append(Stored(seq, now, event))
     insert_many(tx.conn, _ADD, _ADD_ROW, rows)
-    insert_many(tx.conn, _NAMES_BODY, "(?, ?)", [(bytes.fromhex(body), run) for body in named])
+    if named:
+        insert_many(tx.conn, _NAMES_BODY, "(?, ?)", [(bytes.fromhex(body), run) for body in named])
     work.flush()
     if stored:
         tx.signal("head", run)

@@ -33,7 +33,8 @@ AFTER_THE_END = (
     ev.GrantRevoked,
     ev.ChangesUndone,
 )
-_QUIET = (
+_WHENEVER = frozenset({ev.RunCreated, *AFTER_THE_END})
+_QUIET = frozenset({
     ev.ModelCallStarted,
     ev.ModelCallFinished,
     ev.ModelCallFailed,
@@ -45,15 +46,16 @@ _QUIET = (
     ev.TakeoverAnswered,
     ev.GrantGiven,
     ev.GrantRevoked,
-)
+})  # fmt: skip
 
 
 def project(work: Working, event: ev.Event, seq: int) -> None:
     """Change the rows as one event says; raises JournalError or AlreadyDecided when it does not fit them."""
-    if not isinstance(event, (ev.RunCreated, *AFTER_THE_END)):
+    kind = type(event)  # no event has subclasses, and this runs for each one
+    if kind not in _WHENEVER:
         work.must_not_be_over(event.type)
-    _TABLE[type(event)](work, event, seq)
-    if not isinstance(event, _QUIET):
+    _TABLE[kind](work, event, seq)
+    if kind not in _QUIET:
         work.bump(f"progress:{work.id}", LANE_PROGRESS)
 
 

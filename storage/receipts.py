@@ -40,6 +40,10 @@ _VOTED = """SELECT a.run, a.action, a.digest, a.epoch, v.vote, v.principal, v.at
   JOIN receipts r ON r.approval = v.approval AND r.voter = v.principal WHERE v.approval = ? AND v.principal = ?"""
 
 
+SEALED = frozenset({ev.VoteCast, ev.ApprovalDecided})
+"""Events that get a receipt."""
+
+
 @dataclass(frozen=True, slots=True)
 class Receipt:
     """What a signature stands for. Business seconds."""

@@ -234,7 +234,8 @@ class Working:
             conn.execute(_WRITE_RUN, (*changing, run.id))
         if run.status != self.status_before:
             tx.signal("queue")
-        insert_many(conn, _KEEP_RECEIPT, _RECEIPT_ROW, self.receipts)
+        if self.receipts:
+            insert_many(conn, _KEEP_RECEIPT, _RECEIPT_ROW, self.receipts)
         for item in self.actions.values():
             _write_action(conn, run.id, item)
         if run.channel:  # a terminal is told by its own command, and has no place for messages
