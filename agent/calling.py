@@ -55,7 +55,7 @@ class Caller:
         """
         if request.timeout_s > self._limits.call_s:
             request = replace(request, timeout_s=self._limits.call_s)
-        wait_s = self._not_before.get((box.state.run, request.model), 0.0) - self._kit.clock.monotonic()
+        wait_s = max(0.0, self._not_before.get((box.state.run, request.model), 0.0) - self._kit.clock.monotonic())
         if wait_s > 0:
             await self._kit.sleep(wait_s)
         prompt: dict[str, str] = {}
@@ -63,7 +63,8 @@ class Caller:
         request = sealed(request, box.state)
         tokens = most_tokens(request)
         made = {"call": self._kit.ids.new("call"), "max_tokens": request.max_tokens, "prompt_blob": told}
-        call = call.model_copy(update={**made, "reserved_tokens": tokens if self._limits.tokens else 0})
+        held = {"reserved_tokens": tokens if self._limits.tokens else 0, "waited_ms": int(wait_s * 1000)}
+        call = call.model_copy(update={**made, **held})
         if not await self._reserve(box, call, request, tokens, prompt):
             return None
         began = self._kit.clock.monotonic()

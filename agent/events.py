@@ -97,6 +97,8 @@ class ModelCallStarted(Value):
     """Tokens that the reply may have at most."""
     reserved_tokens: int = 0
     """What it may use at most, read and written together; 0 when nobody counted."""
+    waited_ms: int = 0
+    """How long it was held back after a failure; of the run's active time, since no person was waited for."""
 
 
 class ModelCallFinished(Value):

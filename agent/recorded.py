@@ -158,7 +158,8 @@ def expected_of(state: RunState, events: Sequence[ev.Event], body: Callable[[str
 
 
 def _call(events: Sequence[ev.Event], started: ev.ModelCallStarted, body: Callable[[str], str]) -> dict[str, Any]:
-    made = started.model_dump(include={"purpose", "step", "turn", "attempt", "model", "reserved_micro_usd"})
+    kept = {"purpose", "step", "turn", "attempt", "model", "reserved_micro_usd", "waited_ms"}
+    made = started.model_dump(include=kept)
     for event in events:
         if isinstance(event, ev.ModelCallFinished) and event.call == started.call:
             usage = event.model_dump(include={"input_tokens", "output_tokens", "cost_micro_usd", "duration_ms"})

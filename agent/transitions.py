@@ -114,7 +114,9 @@ def _call(state: RunState, event: ev.ModelCallStarted | ev.ModelCallFinished | e
         # An answer can tell of words, but not act on them any more; who judges a step or explains the run sees none.
         hears = event.purpose in {"plan", "work"}
         heard = len(state.follow_ups) if hears else state.heard
-        return put(state, calls={**state.calls, call.id: call}, heard=heard)
+        waited = 0 if event.purpose == "question" else event.waited_ms
+        calls = {**state.calls, call.id: call}
+        return put(state, calls=calls, heard=heard, active_ms=state.active_ms + waited)
     call = found(state.calls, event.call)
     if call.phase != "started":
         raise IllegalTransition(f"model call {call.id} ended twice")

@@ -283,7 +283,8 @@ class RecordedJournal(MemoryJournal):
         holds = isinstance(condition, Intention) and condition.budget_micro_usd is not None
         if holds and call.get("failed", {}).get("code") == "BUDGET_EXCEEDED":
             raise errors.BudgetExceeded(call["failed"]["detail"])
-        return event.model_copy(update={"reserved_micro_usd": call.get("reserved_micro_usd", 0)})
+        held = {name: call.get(name, 0) for name in ("reserved_micro_usd", "waited_ms")}
+        return event.model_copy(update=held)
 
     def _die(self, run: str) -> None:
         """The process ends once as much has happened as had then."""

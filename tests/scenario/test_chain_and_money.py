@@ -98,6 +98,19 @@ async def test_backoff_is_spread_but_never_shorter_than_it_must_be(
     assert desk.story(run).endswith("COMPLETED")
 
 
+async def test_waits_for_a_model_use_up_the_active_time(desks: list[Desk], tmp_path: Path) -> None:
+    slow = [reply for good in GOOD for reply in (ModelRateLimited(retry_after_s=25), good)]
+    desks.append(desk := await Desk.open(tmp_path, scripted(slow, [], {}), limits=Limits(active_s=40)))
+    run = await desk.done()
+    assert desk.story(run) == (
+        "task begin plan?1 model_rate_limited plan?1 ok plan:model step1 work?1 model_rate_limited work?1 ok done "
+        "time_ran_out continue/rule COMPLETED"
+    )
+    assert desk.naps == [25.0, 25.0]
+    assert desk.cost(run) == (2_000, 0)
+    assert "Everything was done." in desk.thread(run)
+
+
 @pytest.mark.needs("git")
 @pytest.mark.parametrize(("judge", "asked"), [("always", True), ("doubt", False)])
 def test_an_operator_says_when_a_step_is_judged(

@@ -12,7 +12,7 @@ import pytest
 
 from agent import events as ev
 from agent.domain import Action, Outcome, Principal, Revision, RunStatus, Task
-from agent.errors import ConfigurationError, ModelError, ModelUnavailable
+from agent.errors import ConfigurationError, ModelError, ModelRateLimited, ModelUnavailable
 from agent.fakes import CountingIds
 from agent.moves import Limits
 from agent.ports import ModelReply, Stored
@@ -49,17 +49,17 @@ def scripted(one: Says, two: Says | None = None, **more: Any) -> ModelOf:
     return lambda breakers, _: Scripted(says, breakers, **more)
 
 
-def record(db: Database, run: str) -> dict[str, Any]:
+def record(db: Database, run: str, **limits: Any) -> dict[str, Any]:
     """The scenario as it stands in a file."""
     stored = db.read(lambda conn: read_events(conn, run))
     return json.loads(
-        json.dumps(scenario_of(run, stored, lambda digest: db.read(lambda conn: read_blob(conn, digest))))
+        json.dumps(scenario_of(run, stored, lambda digest: db.read(lambda conn: read_blob(conn, digest)), limits))
     )
 
 
-async def had_again(db: Database, run: str, folder: Path) -> dict[str, Any]:
+async def had_again(db: Database, run: str, folder: Path, **limits: Any) -> dict[str, Any]:
     """Record the run and have it again; it must come to the same, and not to anything else."""
-    body = record(db, run)
+    body = record(db, run, **limits)
     assert await rerun(body, folder) == body["expected"]
     body["expected"]["cost_micro_usd"] += 1
     assert await rerun(body, folder) != body["expected"]
@@ -91,6 +91,13 @@ async def test_a_run_that_went_on_with_a_cheaper_model(desks: list[Desk], tmp_pa
     model_of = scripted([plan()], [plan(), SUM, end(), say()], dear={ONE: 400_000})
     desks.append(desk := await Desk.open(tmp_path, model_of, limits=Limits(micro_usd=300_000)))
     await had_again(desk.store.db, await desk.done(), tmp_path)
+
+
+async def test_a_run_whose_time_was_used_up_by_waiting(desks: list[Desk], tmp_path: Path) -> None:
+    says = [ModelRateLimited(retry_after_s=25), plan(), ModelRateLimited(retry_after_s=25), end(), say()]
+    desks.append(desk := await Desk.open(tmp_path, scripted(says), limits=Limits(active_s=40)))
+    body = await had_again(desk.store.db, await desk.done(), tmp_path, active_s=40)
+    assert body["expected"]["events"]["time_ran_out"] == 1
 
 
 async def test_a_call_that_was_charged_and_brought_nothing(desks: list[Desk], tmp_path: Path) -> None:
