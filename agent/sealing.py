@@ -12,6 +12,7 @@ import json
 import re
 from dataclasses import replace
 from functools import lru_cache
+from functools import lru_cache
 
 from agent.ports import Message, ModelRequest, ToolCall
 from agent.secrets import redacted
@@ -43,14 +44,9 @@ def sealed(request: ModelRequest, state: RunState) -> ModelRequest:
 
 def holds_mark(text: str, state: RunState) -> bool:
     """Whether a text gives the mark away: plain or in halves, spaced out, in capitals, backwards, in hex, as base64."""
-    mark = mark_of(state)
-    core = mark.removeprefix("sk2-")
-    level = _BETWEEN.sub("", text.casefold())
-    for form, piece in ((core, _PIECE), (core[::-1], _PIECE), (core.encode().hex(), 2 * _PIECE)):
-        if any(form[at : at + piece] in level for at in range(len(form) - piece + 1)):
-            return True
-    squeezed = "".join(text.split())
-    return any(form in squeezed for form in _base64(mark))
+    level, squeezed = _BETWEEN.sub("", text.casefold()), "".join(text.split())
+    pieces, coded = _forms(mark_of(state))
+    return any(piece in level for piece in pieces) or any(form in squeezed for form in coded)
 
 
 def covered(text: str, state: RunState) -> str:
@@ -59,6 +55,15 @@ def covered(text: str, state: RunState) -> str:
 
 
 @lru_cache(maxsize=256)
+@lru_cache(maxsize=256)
+def _forms(mark: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Pieces of the mark as they stand between letters and figures alone, and the mark as base64."""
+    core = mark.removeprefix("sk2-")
+    forms = ((core, _PIECE), (core[::-1], _PIECE), (core.encode().hex(), 2 * _PIECE))
+    pieces = [form[at : at + piece] for form, piece in forms for at in range(len(form) - piece + 1)]
+    return tuple(pieces), _base64(mark)
+
+
 def _base64(mark: str) -> tuple[str, ...]:
     """The middle of the mark's base64 at each of the three places where it can begin."""
     forms: list[str] = []
