@@ -70,7 +70,7 @@ class ActionSpans:
         """How a tool call goes on."""
         if isinstance(event, ev.ActionProposed):
             action = event.action
-            self._actions[action.id] = _Action(action.tool, action.step, action.arguments)
+            self._actions[action.id] = _Action(self._made.name(action.tool), action.step, action.arguments)
             return []
         item = self._actions.get(event.action)
         if item is None:

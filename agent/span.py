@@ -94,6 +94,10 @@ class Maker:
             link=link,
         )
 
+    def name(self, text: str) -> str:
+        """A name that a model or a service gave: it may be as long as they like, and hold what they like."""
+        return self._redact(text[: 2 * t.CONTENT_CHARACTERS])[: t.NAME_CHARACTERS]
+
     def cut(self, text: str) -> str:
         """A text as spans carry it."""
         return self._redact(text)[: t.CONTENT_CHARACTERS]

@@ -174,11 +174,11 @@ class RunSpans:
             attributes[t.REQUEST_MAX_TOKENS] = started.max_tokens
         error = ""
         if isinstance(event, ev.ModelCallFinished):
-            attributes |= {**_tokens(event), t.RESPONSE_MODEL: event.response_model}
+            attributes |= {**_tokens(event), t.RESPONSE_MODEL: self._made.name(event.response_model)}
             if event.response_id:
-                attributes[t.RESPONSE_ID] = event.response_id
+                attributes[t.RESPONSE_ID] = self._made.name(event.response_id)
             if event.finish_reason:
-                attributes[t.FINISH_REASONS] = (event.finish_reason,)
+                attributes[t.FINISH_REASONS] = (self._made.name(event.finish_reason),)
             if self._made.content is not None:
                 attributes[t.OUTPUT_MESSAGES] = self._made.content(event.reply_blob)
         else:

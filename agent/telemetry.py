@@ -77,6 +77,8 @@ TAKEOVER_WAIT = "agent.takeover.wait.duration"
 WORKFLOW = "secondkey"
 CONTENT_CHARACTERS = 500
 """What an opt-in attribute with content is cut to."""
+NAME_CHARACTERS = 200
+"""What a name that comes from outside is cut to."""
 
 
 def trace_id_of(run: str) -> int:
@@ -164,9 +166,9 @@ class Telemetry:
         """`{method} {target}` around one request to an MCP server; what it raises is noted by its type alone."""
         attributes = {MCP_METHOD: method, OPENINFERENCE_KIND: "TOOL"}
         if session:
-            attributes[MCP_SESSION] = session
+            attributes[MCP_SESSION] = session[:NAME_CHARACTERS]
         with self._tracer.start_as_current_span(
-            f"{method} {target}".strip(),
+            f"{method} {target}".strip()[:NAME_CHARACTERS],
             kind=SpanKind.CLIENT,
             attributes=attributes,
             record_exception=False,

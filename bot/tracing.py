@@ -171,7 +171,12 @@ class Traces:
                 batch = self._with(batch, self._live.popleft())
             for run in tuple(self._dirty):
                 self._dirty.pop(run, None)
-                batch = self._read(conn, run, batch)
+                try:
+                    batch = self._read(conn, run, batch)
+                except sqlite3.Error:
+                    raise
+                except Exception:  # noqa: BLE001  # one run that cannot be told must not leave all others untold
+                    _log.exception("run_not_traced", run_id=run)
             self._push(batch)
             self._hand_over()
         finally:
@@ -225,7 +230,13 @@ class Traces:
             return
         while self._waiting:
             batch = self._waiting[0]
-            if batch.spans and self._exporter.export(batch.spans) is not SpanExportResult.SUCCESS:
+            try:
+                taken = not batch.spans or self._exporter.export(batch.spans) is SpanExportResult.SUCCESS
+            except Exception:  # noqa: BLE001  # they never could be written down, and those behind them can
+                _log.exception("spans_not_written", spans=len(batch.spans))
+                self.dropped += len(self._waiting.popleft().spans)
+                continue
+            if not taken:
                 self._failures += 1
                 wait_s = min(LONGEST_WAIT_S, 2.0 ** min(self._failures, 10) / 2)
                 self._not_before = self._clock.monotonic() + wait_s
