@@ -48,6 +48,8 @@ class Evidence:
     effects: Path
     posts: Sequence[Json]
     """Arguments of every chat.postMessage that Slack took."""
+    streams: Sequence[Json]
+    """Arguments of every chat.startStream that Slack took."""
     messages: Sequence[Json]
     """Every message as it stands, with its channel."""
     asked: Mapping[str, str]
@@ -86,6 +88,7 @@ def check(evidence: Evidence) -> list[str]:
         problems += _effects(conn, evidence)
         problems += _decisions(conn)
         problems += _messages(conn, evidence)
+        problems += _streams(conn, evidence)
     return problems
 
 
@@ -279,6 +282,22 @@ def _messages(conn: sqlite3.Connection, evidence: Evidence) -> Iterator[str]:
             if (message["channel"], message["ts"]) != (row["channel"], row["ts"]):
                 yield f"message {key} stands at {message['ts']}, its row says {row['ts']}"
     yield from _words(conn, standing)
+
+
+def _streams(conn: sqlite3.Connection, evidence: Evidence) -> Iterator[str]:
+    """A run's progress is posted or streamed, once; its stream is over in the end, and its row's own message."""
+    posted = Counter(_key(args) for args in evidence.posts)
+    begun = [json.dumps(args) for args in evidence.streams]
+    for (run,) in conn.execute("SELECT id FROM runs"):
+        times = sum(f"`{run}`" in text for text in begun)
+        if times + posted[f"progress:{run}"] > 1:
+            yield f"progress of {run} was begun {times} times as a stream, posted {posted[f'progress:{run}']} times"
+    for message in evidence.messages:
+        state = message.get("streaming_state")
+        if state == "in_progress":
+            yield f"stream {message['ts']} was never ended"
+        elif state and not _key(message):
+            yield f"stream {message['ts']} stands in Slack and is owed by nothing"
 
 
 def _words(conn: sqlite3.Connection, standing: Mapping[str, Sequence[Json]]) -> Iterator[str]:

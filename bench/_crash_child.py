@@ -49,7 +49,9 @@ from bot.config import Settings
 Json = dict[str, Any]
 DOWN_S = 60.0
 """How much later each successor starts, transport seconds: longer than the lease and the longest effect."""
-POSTS = {"chat.postMessage": "post", "chat.update": "update"}
+POSTS = {"chat.postMessage": "post", "chat.update": "update"} | dict.fromkeys(
+    ("chat.startStream", "chat.appendStream", "chat.stopStream"), "stream"
+)
 OTHERS = ("chat.postEphemeral", "views.open", "views.push", "views.update", "views.publish", "conversations.open")
 _PR_SET_PDEATHSIG = 1
 

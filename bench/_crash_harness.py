@@ -23,7 +23,9 @@ from simulator.server import Simulator
 PATIENCE_S = 25.0
 TIMING = Timing(ack=1.0, redeliver=0.2, redeliveries=100)
 SECOND = tuple(
-    (kind, moment) for kind in ("append", "commit", "post", "update", "tool") for moment in ("before", "after")
+    (kind, moment)
+    for kind in ("append", "commit", "post", "update", "stream", "tool")
+    for moment in ("before", "after")
 )
 SOON = 8
 """A second kill comes at one of so many first instants of its kind."""
@@ -127,6 +129,7 @@ class Harness:
             database=folder / "data" / "secondkey.db",
             effects=folder / "effects",
             posts=[item["args"] for item in entries if item["method"] == "chat.postMessage" and item["ok"]],
+            streams=[item["args"] for item in entries if item["method"] == "chat.startStream" and item["ok"]],
             messages=messages,
             asked=life.people.places,
             ends={ask.name: ask.ends for ask in asks if ask.ends},

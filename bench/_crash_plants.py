@@ -44,4 +44,21 @@ def post_again() -> None:
     setattr(Poster, "find", find)  # noqa: B010  # as above
 
 
-PLANTS: Mapping[str, Callable[[], None]] = {"consume-after-effect": consume_after_effect, "post-again": post_again}
+def stream_again() -> None:
+    """Never look whether a stream stands already, which has no key before it ends."""
+    real = Poster.find
+
+    async def find(
+        self: Poster, channel: str, thread_ts: str, key: str, marker: str = ""
+    ) -> tuple[str, int] | None:  # fmt: skip
+        del marker
+        return await real(self, channel, thread_ts, key)
+
+    setattr(Poster, "find", find)  # noqa: B010  # as above
+
+
+PLANTS: Mapping[str, Callable[[], None]] = {
+    "consume-after-effect": consume_after_effect,
+    "post-again": post_again,
+    "stream-again": stream_again,
+}

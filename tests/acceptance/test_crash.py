@@ -34,11 +34,18 @@ async def test_a_bot_killed_at_some_appends_posts_and_acks_goes_on_where_it_was(
     assert figures["points"] >= 5
 
 
+async def test_a_bot_killed_around_calls_that_stream_leaves_no_second_stream_and_none_open() -> None:
+    code, figures, complaints = await crash("--only", "stream", "--points", "4")
+    assert (code, figures["violations"], complaints) == (0, 0, "")
+    assert figures["points"] >= 2
+
+
 @pytest.mark.parametrize(
     ("plant", "at", "complaint"),
     [
         ("consume-after-effect", "tool:after:3", "happened 2 times"),
         ("post-again", "post:after:3", "was posted 2 times"),
+        ("stream-again", "stream:after:1", "was never ended"),
     ],
 )
 async def test_a_planted_bug_makes_the_harness_fail(plant: str, at: str, complaint: str) -> None:
