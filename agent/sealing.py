@@ -12,7 +12,6 @@ import json
 import re
 from dataclasses import replace
 from functools import lru_cache
-from functools import lru_cache
 
 from agent.ports import Message, ModelRequest, ToolCall
 from agent.secrets import redacted
@@ -54,7 +53,6 @@ def covered(text: str, state: RunState) -> str:
     return text.replace(mark_of(state), COVERED)
 
 
-@lru_cache(maxsize=256)
 @lru_cache(maxsize=256)
 def _forms(mark: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Pieces of the mark as they stand between letters and figures alone, and the mark as base64."""
