@@ -29,6 +29,7 @@ _FORBIDDEN = tuple(
         "203.0.113.0/24",
         "224.0.0.0/3",
         "::/128",
+        "64:ff9b:1::/48",  # NAT64 of a network's own: where in it the address stands is that network's secret
         "100::/64",
         "2001::/23",  # protocol assignments, Teredo among them
         "2001:db8::/32",
@@ -41,7 +42,11 @@ _FORBIDDEN = tuple(
         "ff00::/8",
     )
 )
-_NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+#: All that is given out for the public internet; the rest of IPv6 is unassigned, or leads into some mesh or tunnel.
+_GIVEN_OUT = ipaddress.ip_network("2000::/3")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+#: The middle of an ISATAP address, whose last 32 bits are an IPv4 address.
+_ISATAP = frozenset({0x0000_5EFE, 0x0200_5EFE})
 _SIX_TO_FOUR = ipaddress.ip_network("2002::/16")
 _COMPATIBLE = ipaddress.ip_network("::/96")
 
@@ -65,7 +70,7 @@ def _inside(address: Address) -> tuple[Address, ...]:
     low = ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
     if address.ipv4_mapped is not None:
         return (address.ipv4_mapped,)
-    if any(address in network for network in _NAT64):
+    if address in _NAT64 or (int(address) >> 32) & 0xFFFF_FFFF in _ISATAP:
         return (low,)
     if address in _SIX_TO_FOUR:
         return (ipaddress.IPv4Address((int(address) >> 80) & 0xFFFF_FFFF),)
@@ -80,10 +85,9 @@ def _kind(address: Address) -> Kind:
     if any(address in network for network in _PRIVATE if network.version == address.version):
         return "private"
     # What the registries set aside after this list was written.
-    if isinstance(address, ipaddress.IPv6Address) and (address.ipv4_mapped is not None or address in _COMPATIBLE):
-        return "public"  # judged by what it carries
-    return "public" if address.is_global or address in _SIX_TO_FOUR or _is_nat64(address) else "forbidden"
-
-
-def _is_nat64(address: Address) -> bool:
-    return any(address in network for network in _NAT64 if network.version == address.version)
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None or any(address in one for one in (_COMPATIBLE, _NAT64, _SIX_TO_FOUR)):
+            return "public"  # judged by what it carries
+        if address not in _GIVEN_OUT:
+            return "forbidden"
+    return "public" if address.is_global else "forbidden"
