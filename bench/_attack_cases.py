@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bench import _attack_kernel as more
 from bench._attack_texts import BENIGN, KERNEL, NETWORK, PROCESSES, RESOURCES
 
 
@@ -91,9 +92,14 @@ def attacks() -> Iterator[Case]:
     yield from (Case("network", command) for command in NETWORK)
     yield from (Case("processes and environment", command) for command in PROCESSES)
     yield from (Case("kernel", command) for command in KERNEL)
-    yield from (Case("resources", command, shown=False) for command in RESOURCES)
+    yield from (Case("memory of others", command) for command in more.MEMORY)
+    yield from (Case("privileges", command) for command in more.PRIVILEGES)
+    yield from (Case("kernel interfaces", command) for command in more.INTERFACES)
+    yield from (Case("sockets", command) for command in more.SOCKETS)
+    yield from (Case("links", command) for command in more.LINKS)
+    yield from (Case("resources", command, shown=False) for command in (*RESOURCES, *more.FULL))
 
 
 def benign() -> tuple[str, ...]:
     """What looks alike and must work; each ends with 0."""
-    return BENIGN
+    return (*BENIGN, *more.LOOK_ALIKES)
