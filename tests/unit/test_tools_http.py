@@ -54,7 +54,8 @@ def test_an_address_behind_this_machine_is_private(text: str) -> None:
     "text",
     """169.254.169.254 169.254.170.2 0.0.0.0 100.100.100.200 168.63.129.16 224.0.0.1 255.255.255.255 240.0.0.1
     192.0.0.192 198.18.0.1 :: fe80::1 fe80::1%eth0 ff02::1 fd00:ec2::254 ::ffff:169.254.169.254 64:ff9b::a9fe:a9fe
-    2002:a9fe:a9fe:: ::a9fe:a9fe 2001:0:1::1 2001:db8::1 100::1 64:ff9b:1::7f00:1 localhost 2130706433 0x7f.1 1.2.3 nonsense""".split(),  # noqa: SIM905 - as above
+    2002:a9fe:a9fe:: ::a9fe:a9fe 2001:0:1::1 2001:db8::1 100::1 64:ff9b:1::7f00:1
+    localhost 2130706433 0x7f.1 1.2.3 nonsense""".split(),  # noqa: SIM905 - as above
 )
 def test_an_address_of_metadata_or_of_nobody_is_never_reached(text: str) -> None:
     assert kind_of(text) == "forbidden"
