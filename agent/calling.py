@@ -202,7 +202,7 @@ def _failures(state: RunState, call: ev.ModelCallStarted) -> int:
 
 
 def _usd(micro_usd: int) -> str:
-    return f"${micro_usd / 1_000_000:.4f}".rstrip("0").rstrip(".")
+    return f"${micro_usd / 1_000_000:.6f}".rstrip("0").rstrip(".")
 
 
 def _failed(

@@ -179,10 +179,12 @@ def people(keys: Iterable[str], most: int = 8) -> str:
 
 
 def money(micro_usd: int) -> str:
-    """Micro-USD as dollars; less than a cent keeps two figures that say something."""
+    """Micro-USD as dollars; less than a cent keeps two figures that say something, and a little is never nothing."""
     dollars = micro_usd / 1_000_000
     if micro_usd <= 0:
         return "$0.00"
+    if micro_usd < 50:  # noqa: PLR2004  what four figures would call nothing
+        return "under $0.0001"
     return f"${dollars:.2f}" if dollars >= 0.01 else f"${dollars:.4f}"  # noqa: PLR2004  one cent
 
 

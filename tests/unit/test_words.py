@@ -107,7 +107,16 @@ def test_expired_is_worded_otherwise_than_denied() -> None:
 
 
 @pytest.mark.parametrize(
-    ("micro", "text"), [(0, "$0.00"), (420, "$0.0004"), (12_000, "$0.01"), (500_000, "$0.50"), (1_234_567, "$1.23")]
+    ("micro", "text"),
+    [
+        (0, "$0.00"),
+        (4, "under $0.0001"),
+        (50, "$0.0001"),
+        (420, "$0.0004"),
+        (12_000, "$0.01"),
+        (500_000, "$0.50"),
+        (1_234_567, "$1.23"),
+    ],
 )
 def test_money(micro: int, text: str) -> None:
     assert money(micro) == text
