@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,23 +23,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = command_line().parse_args(argv)
     try:
         return int(arguments.run(arguments))
-    except ConfigurationError as error:
-        print(f"secondkey: {error}", file=sys.stderr)
-        if error.fix:
-            print(f"  Fix: {error.fix}", file=sys.stderr)
-        return EXIT_MISUSE
-    except StorageUnavailable as error:
-        print(f"secondkey: {error}", file=sys.stderr)
-        print(
-            "  Fix: check that the data folder is there, writable and not full, and its secondkey.db whole.",
-            file=sys.stderr,
-        )
-        return EXIT_MISUSE
-    except SecondKeyError as error:
-        print(f"secondkey: {error} ({error.code})", file=sys.stderr)
-        return EXIT_FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains once more at its end
+        return EXIT_OK
+    except (SecondKeyError, sqlite3.Error, OSError) as error:
+        said, fix, code = _told(error)
+        print(f"secondkey: {said}", file=sys.stderr)
+        if fix:
+            print(f"  Fix: {fix}", file=sys.stderr)
+        return code
     except KeyboardInterrupt:
         return EXIT_OK
+
+
+def _told(error: SecondKeyError | sqlite3.Error | OSError) -> tuple[str, str, int]:
+    """What is said of an error, what an operator can do about it, and how the command ends."""
+    match error:
+        case ConfigurationError():
+            return str(error), error.fix, EXIT_MISUSE
+        case StorageUnavailable():
+            fix = "check that the data folder is there, writable and not full, and its secondkey.db whole."
+            return str(error), fix, EXIT_MISUSE
+        case SecondKeyError():
+            return f"{error} ({error.code})", "", EXIT_FAILED
+        case sqlite3.Error():
+            fix = "`secondkey doctor` looks at it; `secondkey restore` puts a backup in its place."
+            return f"The database cannot be read: {error}.", fix, EXIT_MISUSE
+        case OSError():
+            about = f"{error.filename}: " if error.filename else ""
+            fix = "check that it is there, that you may use it, and that the disk is not full."
+            return f"{about}{(error.strerror or type(error).__name__).lower()}.", fix, EXIT_MISUSE
 
 
 def command_line() -> argparse.ArgumentParser:

@@ -118,7 +118,7 @@ def export(database: Path, wanted: Wanted) -> int:
 
 def retain(settings: Settings, days: float | None, *, dry_run: bool) -> int:
     """Drop payloads that are older than `days`, or than the setting says. Raises ConfigurationError."""
-    if days is not None and days <= 0:
+    if days is not None and not days > 0:  # which NaN is not, either
         raise ConfigurationError("--days must be more than 0.", fix="Name a number of days.")
     _must_be_there(settings.database)
     return asyncio.run(_retain(settings, days or settings.retention_days, dry_run=dry_run))

@@ -110,7 +110,7 @@ def test(settings: Settings, file: Path | None, tests: Path | None) -> int:
     if tests is None and beside is not None and not beside.is_file():
         raise ConfigurationError(f"There are no tests at {beside}.", fix="Write some, or name them with --tests.")
     path = tests or beside
-    text = path.read_text(encoding="utf-8") if path else shipped_tests()
+    text = _read(path) if path else shipped_tests()
     # What is shipped is written in SQLite's SQL, whatever databases are called here.
     dialects = dialects_of(settings.databases) if path else {}
     failed = 0
@@ -122,6 +122,14 @@ def test(settings: Settings, file: Path | None, tests: Path | None) -> int:
             say(f"FAILED {row.name}: {'; '.join(wrong)}")
     say(f"{len(table.test) - failed} of {count(len(table.test), 'test')} came out as written.")
     return int(failed > 0)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"The tests {path} cannot be read: {why}.", fix="Name a file of tests.") from error
 
 
 def shipped_tests() -> str:

@@ -157,7 +157,7 @@ def load_settings(path: Path | None, environment: dict[str, str], **given: objec
     """
     file = path or Path(CONFIG_FILE)
     values: dict[str, Any] = {}
-    if file.is_file():
+    if file.is_file() or (path is None and file.exists()):  # a folder of that name is told, not passed over
         values = {
             key: value for key, value in _read(file).items() if f"SECONDKEY_{key.upper()}" not in environment
         }  # fmt: skip
@@ -202,6 +202,8 @@ def _read(file: Path) -> dict[str, Any]:
             f"{file} cannot be read: {error}.",
             fix="Mend the file; `secondkey init --folder NEW` writes a fresh one to compare with.",
         ) from error
+    if odd := next((key for key, value in values.items() if isinstance(value, str) and "\0" in value), ""):
+        raise ConfigurationError(f"The setting {odd!r} holds a NUL character.", fix=f"Mend it in {file}.")
     base = file.resolve().parent
     for key in ("data", "project", "policy", "prompts", "trace_file", "python_packages"):
         if isinstance(values.get(key), str):

@@ -19,6 +19,7 @@ from agent.model import chain_from
 from agent.runbooks import Runbooks
 from agent.sandbox.select import choose
 from agent.secrets import redact
+from bot import config_words
 from bot.app import App
 from bot.config import Settings
 from bot.demo_place import RUNBOOKS, Place, alone, prepare
@@ -141,10 +142,8 @@ def _settings(options: DemoOptions, place: Place, simulator: Simulator) -> Setti
             models="" if options.tour else os.environ.get("SECONDKEY_MODELS", ""),
         )
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
         raise ConfigurationError(
-            f"The setting {name!r} is not usable: {first['msg']}.", fix="Mend the option or the environment."
+            config_words.said(error.errors(include_url=False)), fix="Mend the option or the environment."
         ) from error
 
 

@@ -98,7 +98,7 @@ def manifest_text() -> str:
 def write_files(folder: Path, *, force: bool) -> tuple[Path, ...]:
     """Write `secondkey.toml` and `manifest.yml`; raises ConfigurationError rather than overwrite without `force`."""
     files = {folder / "secondkey.toml": _CONFIGURATION, folder / "manifest.yml": manifest_text()}
-    there = [str(path) for path, text in files.items() if path.exists() and path.read_text(encoding="utf-8") != text]
+    there = [str(path) for path, text in files.items() if path.exists() and not _is(path, text)]
     if there and not force:
         raise ConfigurationError(
             f"{' and '.join(there)} {'is' if len(there) == 1 else 'are'} there already and would be overwritten.",
@@ -113,3 +113,8 @@ def write_files(folder: Path, *, force: bool) -> tuple[Path, ...]:
             f"{folder} cannot be written: {error.strerror}.", fix="Name a folder that you may write to with --folder."
         ) from error
     return tuple(files)
+
+
+def _is(path: Path, text: str) -> bool:
+    """Whether a file holds exactly this; whatever else stands there is somebody's."""
+    return path.is_file() and path.read_bytes() == text.encode()
