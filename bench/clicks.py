@@ -27,6 +27,7 @@ from pydantic import SecretStr
 from agent.domain import Place, Principal, Task
 from bench._pending import Copies, add_pending
 from bench._report import is_quick, judge, percentile, table, tell
+from bench._threads import between, threads
 from bot.app import App
 from bot.blocks.approval import value_of
 from bot.config import Settings
@@ -89,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "lost": int(app["lost"]),
         "doubled": int(app["doubled"]),
     }
+    need = app["each_ms"] / 10 * RATE
     rows = [
         ("clicks acked a second", f"{figures['clicks_per_s']:.1f}", f"{RATE:g} a second are due"),
         ("due → acked p50", f"{figures['ack_p50_ms']:.1f} ms", ""),
@@ -100,6 +102,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         ("decided runs that were over 60 s later", f"{app['over']:.0f} of {app['decided']:.0f}", ""),
         ("CPU of the generator", f"{sent['cpu'] * 100:.0f} % of a core", ""),
         ("CPU of the app", f"{app['cpu'] * 100:.0f} % of a core", "while it was clicked"),
+        ("of it the event loop", f"{app['loop'] * 100:.0f} % of a core", ""),
+        ("of it the writer of the database", f"{app['writer'] * 100:.0f} % of a core", ""),
+        ("the loop could go on and had no core", f"{app['no_core'] * 100:.0f} % of the time", "other processes' work"),
+        ("decided runs that were over when the clicks were", f"{app['over_then']:.0f}", "they make way for clicks"),
+        ("CPU of a click and its run", f"{app['each_ms']:.1f} ms", f"{need:.0f} % of a core at {RATE:g}/s"),
     ]
     notes = [
         f"{sent['clicks']:.0f} clicks in {seconds:g} s, {sent['again']:.0f} of them twice; {pending:,} pending.",
@@ -173,13 +180,23 @@ async def _serve(folder: Path, pending: int) -> None:
     clicks = await _fill(app, pending)
     settle()
     (folder / "clicks.json").write_text(json.dumps({"url": app.url, **clicks}), encoding="utf-8")
-    began, cpu = time.monotonic(), _cpu()
+    began, cpu, before = time.monotonic(), _cpu(), threads()
     print("ready", flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
-    share = (_cpu() - cpu) / (time.monotonic() - began)
+    lasted, used, after = time.monotonic() - began, _cpu() - cpu, threads()
+    loop, writer = between(before, after, "MainThread"), between(before, after, "sqlite-writer")
+    over_then = app.db.read(lambda conn: conn.execute(_OVER).fetchone()[0])
     counted = await _count(app, folder)
+    account = {
+        "cpu": used / lasted,
+        "loop": loop.cpu_s / lasted,
+        "writer": writer.cpu_s / lasted,
+        "no_core": loop.waited_s / lasted,
+        "over_then": over_then,
+        "each_ms": (_cpu() - cpu) * 1000 / max(1, counted["over"]),
+    }
     await app.stop()
-    print(json.dumps({**counted, "cpu": share}), flush=True)
+    print(json.dumps({**counted, **account}), flush=True)
 
 
 async def _fill(app: App, pending: int) -> dict[str, object]:
