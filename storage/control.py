@@ -35,7 +35,7 @@ class Control:
         """
         wanted = Scope("run", run) if run else scope
         return await self._db.write(
-            lambda tx: write_flag(tx, kind, scope=wanted, by=by, reason=reason, grant=grant)
+            lambda tx: write_flag(tx, kind, scope=wanted, by=by, reason=reason, grant=grant), first=True
         )  # fmt: skip
 
     async def pause(self, scope: Scope = EVERYTHING, *, by: str, reason: str = "") -> int:
@@ -61,7 +61,7 @@ class Control:
             columns = (wanted.run, by, reason, tx.now, wanted.tool, wanted.person)
             return _request_stop(tx, Flag(flag, "stop", *columns))
 
-        return await self._db.write(write)
+        return await self._db.write(write, first=True)
 
     async def take(self) -> tuple[Flag, ...]:
         """Rows that nobody has taken yet, oldest first; a stop is journalled in the runs that it concerns."""
@@ -81,7 +81,7 @@ class Control:
                     revoke_now(tx, flag.grant, Principal.parse(flag.by))
             return flags
 
-        return await self._db.write(write)
+        return await self._db.write(write, first=True)
 
     def standing(self) -> tuple[Flag, ...]:
         """Flags that still halt something, oldest first."""

@@ -93,7 +93,7 @@ class Lease:
             )
             return renewed.rowcount == 1
 
-        if not await self._db.write(write):
+        if not await self._db.write(write, first=True):
             raise LeaseLost
 
     async def regain(self) -> bool:

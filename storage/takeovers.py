@@ -234,7 +234,7 @@ class TakeoverDecisions:
 
     async def _take(self, write: Callable[[Tx], T | DecisionError]) -> T:
         """A refusal is returned and not raised in the transaction, so that its audit row is kept."""
-        result = await self._db.write(write)
+        result = await self._db.write(write, first=True)
         if isinstance(result, DecisionError):
             raise result
         return result

@@ -12,7 +12,7 @@ import pytest
 
 from agent.errors import StorageUnavailable
 from agent.fakes import ManualClock
-from storage.database import BATCH_S, TOLD_A_TURN, Database, Tx
+from storage.database import BATCH_S, FAVOURED, TOLD_A_TURN, Database, Tx
 
 CALLERS = 5 * TOLD_A_TURN
 
@@ -68,6 +68,18 @@ async def test_what_a_person_waits_for_is_written_before_all_that_was_asked_for_
     await held.let_go()
     await asyncio.gather(*tasks)
     assert order == ["click", *(f"run {number}" for number in range(20))]
+
+
+async def test_however_many_people_click_what_nobody_waits_for_is_written_too(db: Database) -> None:
+    order: list[str] = []
+    held = Held(db)
+    await held.begun()
+    tasks = [asyncio.create_task(db.write(noting(order, f"run {number}"))) for number in range(2)]
+    tasks += [asyncio.create_task(db.write(noting(order, "click"), first=True)) for _ in range(3 * FAVOURED)]
+    await asyncio.sleep(0)
+    await held.let_go()
+    await asyncio.gather(*tasks)
+    assert [order.index(f"run {number}") for number in range(2)] == [FAVOURED, 2 * FAVOURED + 1]
 
 
 async def test_a_group_commit_takes_nothing_more_on_when_its_time_is_over(db: Database, clock: ManualClock) -> None:
