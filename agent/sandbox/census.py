@@ -87,13 +87,15 @@ class Tree:
     entries: int = 0
     hidden: bool = False
     """Some of it cannot be counted: nested too deep, or closed to its owner."""
+    most: int | None = None
+    """Counting ends once there are more entries than this."""
     marks: dict[int, int] = field(default_factory=dict[int, int])
     """Inode → the nanosecond of its last change."""
 
 
-def tree(folder: str | os.PathLike[str]) -> Tree:
-    """Count a folder without following any link. Blocks."""
-    found = Tree()
+def tree(folder: str | os.PathLike[str], most: int | None = None) -> Tree:
+    """Count a folder without following any link, no further than to one entry more than `most`. Blocks."""
+    found = Tree(most=most)
     descriptor = os.open(folder, _FOLDER)
     try:
         _count(descriptor, found, 0)
@@ -105,6 +107,8 @@ def tree(folder: str | os.PathLike[str]) -> Tree:
 def _count(descriptor: int, found: Tree, depth: int) -> None:
     with os.scandir(descriptor) as entries:
         for entry in entries:
+            if found.most is not None and found.entries > found.most:
+                return  # it is too much already, and more is made as fast as it can be counted
             try:
                 about = os.stat(entry.name, dir_fd=descriptor, follow_symlinks=False)
             except FileNotFoundError:

@@ -50,7 +50,7 @@ class Quota:
         if self.fills_disk():
             return True
         try:
-            now = tree(self.folder)
+            now = tree(self.folder, self.entries)
         except OSError:
             return True
         if (now.hidden and not self.before.hidden) or now.entries > self.entries or now.size > self.size:

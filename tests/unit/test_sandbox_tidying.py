@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent.sandbox import quota
+from agent.sandbox.census import tree
 from agent.sandbox.quota import Quota
 
 DEEP = 150
@@ -39,6 +40,17 @@ def test_a_thousand_folders_are_not_taken_away_one_by_one(tmp_path: Path, comman
     assert looked.keep() == 2_000
     assert len(commands) <= 12
     assert [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*"))] == ["mine", "mine/kept"]
+
+
+def test_counting_ends_where_it_is_too_much_already(tmp_path: Path) -> None:
+    for number in range(300):
+        (tmp_path / f"d{number}").mkdir()
+    looked = Quota.of(tmp_path, size=1 << 30, entries=10)
+    assert looked.entries == 300
+    (tmp_path / "d0" / "one").mkdir()
+    assert looked.is_over()
+    assert tree(tmp_path, 10).entries == 11
+    assert tree(tmp_path).entries == 301
 
 
 def test_what_is_deep_or_closed_goes_too(tmp_path: Path, commands: list[str]) -> None:
