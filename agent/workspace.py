@@ -14,7 +14,7 @@ from pathlib import Path
 from agent.applying import drop_note, latest, put_all, take_back, taken_back, write_note
 from agent.domain import canonical
 from agent.errors import PreviewMismatch, ToolFailed
-from agent.facts.path import is_credentials
+from agent.facts.path import is_credentials, is_plain
 from agent.tools import bases as limits
 from agent.tools.bases import Base, Change, load_bases, read_file, read_now, save_bases
 from agent.tools.beneath import Beneath
@@ -42,7 +42,7 @@ class Diff:
     conflicts: tuple[str, ...] = ()
     """Files changed here whose original in the project has moved since they were copied."""
     left_out: tuple[str, ...] = ()
-    """Links, devices and what lies in a `.git`, which are never taken over."""
+    """Links, devices, what lies in a `.git`, and names that nobody can read, which are never taken over."""
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -182,7 +182,7 @@ class Workspace:
             return View(self._project, list_project(self._project))
         with Beneath(self.files) as files:
             regular = (path for path, entry in files.walk() if stat.S_ISREG(entry.st_mode))
-            found = tuple(sorted(path for path in regular if not is_credentials(path) and not _is_repository(path)))
+            found = tuple(sorted(path for path in regular if not is_credentials(path) and _is_taken(path)))
         return View(self.files, found)
 
     def _diff(self) -> Diff:
@@ -218,7 +218,7 @@ class Workspace:
         regular: set[str] = set()
         left_out: list[str] = []
         for path, found in files.walk():
-            if stat.S_ISREG(found.st_mode) and not _is_repository(path):
+            if stat.S_ISREG(found.st_mode) and _is_taken(path):
                 regular.add(path)
             else:
                 left_out.append(path)
@@ -259,6 +259,10 @@ class Workspace:
             done, bases = take_back(backup, bases, project, order)
         save_bases(self._root / "manifest.json", bases)
         return done
+
+
+def _is_taken(path: str) -> bool:
+    return is_plain(path) and not _is_repository(path)
 
 
 def _is_repository(path: str) -> bool:

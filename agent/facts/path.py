@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from agent.visible import visible
+
 _CI = re.compile(
     r"""^(?:
         (?:.*/)?\.(?:github|gitlab|circleci|ci|buildkite|drone|woodpecker|azure-pipelines|teamcity|husky|githooks|git)/.*
@@ -28,6 +30,8 @@ _CREDENTIALS = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _GIT = re.compile(r"^(?:.*/)?\.git/", re.IGNORECASE)
+#: What ends a line for some reader.
+_BREAKS = re.compile("[\t\n\r\x0b\x0c\x85\u2028\u2029]")
 _EXAMPLE = re.compile(r"\.(?:example|sample|template|dist|md)$", re.IGNORECASE)
 
 
@@ -39,6 +43,17 @@ def is_ci(path: str) -> bool:
 def is_credentials(path: str) -> bool:
     """Whether a file of this name usually holds secrets; examples and templates do not."""
     return bool(_CREDENTIALS.match(path)) and not _EXAMPLE.search(path)
+
+
+def is_plain(path: str) -> bool:
+    """Whether people can read a name as what it is: UTF-8, on one line, with nothing hidden or turned round in it."""
+    if path.isascii():
+        return path.isprintable()
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return visible(path) == path and not _BREAKS.search(path)
 
 
 def is_dotfile(path: str) -> bool:

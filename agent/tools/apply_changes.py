@@ -39,7 +39,10 @@ class ApplyChanges(Tool[ApplyArguments]):
         """Fill in hash and files; raises ToolFailed when nothing changed, PreviewMismatch when the project moved."""
         diff = await _diff(context)
         if not diff.changes:
-            raise ToolFailed("There are no changes in the workspace to put into the project.")
+            left = ", but what cannot be taken over: links, special files, or names that nobody can read"
+            raise ToolFailed(
+                f"There are no changes in the workspace to put into the project{left if diff.left_out else ''}."
+            )
         if diff.conflicts:
             raise PreviewMismatch(
                 f"{', '.join(diff.conflicts[:5])} changed in the project since this run copied it;"

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from agent.errors import BadArguments, ToolFailed
+from agent.facts.path import is_plain
 
 #: The same number on x86_64 and arm64.
 _OPENAT2 = 437
@@ -36,7 +37,7 @@ class _How(ctypes.Structure):
 def clean(path: str) -> str:
     """The path relative to the folder, in one spelling; raises BadArguments when it could leave the folder."""
     text = path.removeprefix(_MOUNT)
-    if not text or len(text) > MAX_PATH or any(ord(sign) < ord(" ") for sign in text):
+    if not text or len(text) > MAX_PATH or not is_plain(text):
         raise BadArguments("A path must be 1 to 1024 printable characters.")
     if text.startswith("/"):
         raise BadArguments("A path must be relative to the project.")

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from agent.errors import ToolFailed
-from agent.facts.path import is_credentials, is_dotfile
+from agent.facts.path import is_credentials, is_dotfile, is_plain
 from agent.tools.beneath import Beneath
 
 _GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "safe.directory=*")
@@ -60,12 +60,12 @@ def list_project(project: Path) -> tuple[str, ...]:
             paths = [path for path in named if _is_regular(folder, path)]
         else:
             paths = [path for path, found in folder.walk() if stat.S_ISREG(found.st_mode) and not _is_skipped(path)]
-    return tuple(sorted(path for path in paths if _is_utf8(path) and not is_credentials(path)))
+    return tuple(sorted(path for path in paths if is_plain(path) and not is_credentials(path)))
 
 
 def ignored(project: Path, paths: Iterable[str]) -> frozenset[str]:
     """Those of the paths that the project does not keep (build products, caches); raises ToolFailed. Blocks."""
-    asked = [path for path in paths if _is_utf8(path)]
+    asked = [path for path in paths if is_plain(path)]
     left = frozenset(path for path in asked if _SKIPPED & set(path.split("/")))
     if not asked or not _in_git(project):
         return left
@@ -86,14 +86,6 @@ def _is_regular(folder: Beneath, path: str) -> bool:
 def _is_skipped(path: str) -> bool:
     folders = path.split("/")[:-1]
     return bool(_SKIPPED & set(folders)) or any(is_dotfile(folder) for folder in folders)
-
-
-def _is_utf8(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 @lru_cache(maxsize=256)
