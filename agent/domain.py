@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from enum import StrEnum
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import rfc8785
 from pydantic import BaseModel, ConfigDict
@@ -332,12 +332,12 @@ def _is_plain(value: Json) -> bool:
     open_: list[Json] = [value]
     while open_:
         one = open_.pop()
-        kind = cast("type[object]", type(one))
+        kind = one.__class__
         if kind is dict:
-            for name, inner in one.items():
-                if type(name) is not str or not name.isascii():  # others are sorted by their UTF-16
+            for name in one:
+                if name.__class__ is not str or not name.isascii():  # others are sorted by their UTF-16
                     return False
-                open_.append(inner)
+            open_ += one.values()
         elif kind is list:
             open_ += one
         elif kind is int:

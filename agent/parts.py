@@ -134,7 +134,7 @@ def changed(item: Item, **changes: object) -> Item:
     They have no slots for its sake: a dictionary is copied at once, slots one by one.
     """
     made = object.__new__(type(item))
-    vars(made).update(vars(item), **changes)
+    made.__dict__.update(item.__dict__, **changes)
     return made
 
 

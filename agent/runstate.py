@@ -79,6 +79,8 @@ class RunState:
     @property
     def is_waiting(self) -> bool:
         """Whether people are asked and nothing is in flight."""
+        if not self.approvals and not self.takeovers:
+            return False
         asked = (
             self.open_takeover is not None
             or any(item.state is ApprovalState.PENDING or item.reason_open for item in self.approvals.values())
@@ -108,7 +110,7 @@ class RunState:
 
 def put(state: RunState, **changes: object) -> RunState:
     """Change fields of a state that is still private to its fold."""
-    vars(state).update(changes)
+    state.__dict__.update(changes)
     return state
 
 

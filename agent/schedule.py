@@ -60,21 +60,20 @@ class Board:
         open_ = [index for index, item in self.standings.items() if item.place == "open"]
         if len(open_) >= limits.steps_at_once:
             return None
-        writing = any(self.plan.steps[index].writes for index in open_)
+        unsettled: list[int] = []
         for index, item in self.standings.items():
-            if item.place in {"to_do", "again"} and self._is_ready(index):
-                if writing and self.plan.steps[index].writes:
-                    continue
-                return BeginStep(len(state.steps), index, item.feedback)
+            if item.place in {"to_do", "again"}:
+                needs = self.plan.steps[index].needs
+                # As `Plan.needs_of`: what it needs of the wanted steps before it must have worked out.
+                is_ready = not unsettled or (needs is not None and set(needs).isdisjoint(unsettled))
+                if is_ready and not (self.plan.steps[index].writes and self._is_writing(open_)):
+                    return BeginStep(len(state.steps), index, item.feedback)
+            if item.place != "settled":
+                unsettled.append(index)
         return None
 
-    def _is_ready(self, index: int) -> bool:
-        """Whether what it needs of the wanted steps before it, as `Plan.needs_of` says, worked out."""
-        needs = self.plan.steps[index].needs
-        for earlier, item in self.standings.items():
-            if earlier < index and item.place != "settled" and (needs is None or earlier in needs):
-                return False
-        return True
+    def _is_writing(self, open_: list[int]) -> bool:
+        return any(self.plan.steps[index].writes for index in open_)
 
 
 def board_of(state: RunState, plan: Plan, limits: Limits) -> Board:

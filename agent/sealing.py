@@ -45,7 +45,10 @@ def holds_mark(text: str, state: RunState) -> bool:
     """Whether a text gives the mark away: plain or in halves, spaced out, in capitals, backwards, in hex, as base64."""
     level, squeezed = _BETWEEN.sub("", text.casefold()), "".join(text.split())
     pieces, coded = _forms(mark_of(state))
-    return any(piece in level for piece in pieces) or any(form in squeezed for form in coded)
+    for piece in pieces:  # a loop, since every proposal is looked through, and `any` takes several times as long
+        if piece in level:
+            return True
+    return any(form in squeezed for form in coded)
 
 
 def covered(text: str, state: RunState) -> str:

@@ -154,6 +154,8 @@ def _open_step(state: RunState, planned: PlannedStep, step: StepState, limits: L
 
 def _act(state: RunState, items: list[ActionState]) -> tuple[Move, ...]:
     moves: list[Move] = []
+    if not items:
+        return ()
     busy = any(item.phase == "started" and item.action.exclusive for item in state.actions.values())
     for item in items:
         if item.phase == "proposed" and item.tier is None:
