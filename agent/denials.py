@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 from collections.abc import Iterable
+from urllib.parse import unquote
 
 from agent.domain import Effect, Intent
 
@@ -34,7 +35,15 @@ def canonical_target(target: str) -> tuple[str, str]:
     kind, _, name = target.partition(":")
     if kind == "db":
         return "db", name.strip().lower().replace('"', "").replace("`", "")
-    return kind, name.rstrip("/").lower() if kind in {"net", "mail"} else name
+    if kind == "net":
+        return kind, _address(name)
+    return kind, name.rstrip("/").lower() if kind == "mail" else name
+
+
+def _address(name: str) -> str:
+    """An address as most servers take it, whatever is written in escapes, doubled or hung on to a part of its path."""
+    parts = [part.partition(";")[0] for part in unquote(name).split("/")]
+    return "/".join(part for part in parts if part not in {"", "."}).lower()
 
 
 def _same(wanted: tuple[str, str], denied: tuple[str, str]) -> bool:

@@ -86,6 +86,9 @@ class Executor:
         if (refused := self._refused(state, item, tool)) is not None:
             await box.commit([refused], Intention(epoch=state.epoch))
             return None
+        if approval is not None and not set(rating.facts.effects) <= set(item.intents):
+            await self._ask_again(box, item, rating, "It would do something else by now than what was asked.")
+            return None
         limit_s = min(tool.timeout_s, item.action.timeout_s or tool.timeout_s)
         preview = await self._shown(item)
         consumes = granted.asked.approval if granted else item.approval if approval is not None else ""

@@ -46,6 +46,11 @@ _TESTS: Final = frozenset(
      "tree", "doc", "env", "info", "view", "audit", "why", "search", "metadata", "help", "report", "html", "xml",
      "--version", "-v", "-V"}
 )  # fmt: skip
+#: Where stands what they run.
+_SCRIPTS: Final = {
+    "make": ("Makefile", "makefile", "GNUmakefile"), "rake": ("Rakefile",), "just": ("justfile",),
+    **dict.fromkeys(("npm", "yarn", "pnpm", "npx"), ("package.json",)),
+}  # fmt: skip
 _LOST: Final = re.compile(
     r"\b(?:delete|destroy|remove|rm|rmi|rb|purge|prune|drop|dropdatabase|flushall|flushdb|terminate\S*|uninstall|"
     r"unpublish|del|down|kill|stop|drain|rollback|mv|deregister\S*|reset|wipe|erase|nuke|--delete\S*|--prune|"
@@ -245,6 +250,8 @@ def _manage(name: str, args: Sequence[str], seen: Gathered) -> None:
         seen.flags["network"] = None
         seen.effects[Intent(effect=Effect.EXECUTE, target=f"packages:{name}")] = None
     elif verb not in _TESTS or name in {"make", "npx", "just", "rake"}:
+        for file in _SCRIPTS.get(name, ()):
+            seen.ran[seen.place(file)] = None
         seen.why[f"{name} runs what stands in the project's files, which was not read."] = None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -13,6 +13,10 @@ from agent.facts.path import path_flags, written_flags
 
 UNKNOWN: Final = "?"
 """What stands for a word that is computed."""
+#: Whose words are looked for and never executed, and what such a search is handed on to.
+_SEARCHES: Final = frozenset(
+    {"git", "grep", "egrep", "fgrep", "rg", "git grep", "git log", "cat", "head", "tail", "wc", "sort", "uniq", "cut"}
+)
 _ROOT = "/workspace"
 
 
@@ -26,6 +30,18 @@ class Gathered:
     flags: dict[str, None] = field(default_factory=dict[str, None])
     why: dict[str, None] = field(default_factory=dict[str, None])
     hosts: dict[str, None] = field(default_factory=dict[str, None])
+    ran: dict[str, None] = field(default_factory=dict[str, None])
+    """Files that are run, as canonical targets."""
+
+    def only_searches(self, names: Collection[str]) -> bool:
+        """Whether all was understood, defines no `names`, and only looks for words: those are then not executed."""
+        nothing_else = not (self.why or self.flags or self.effects or names)
+        return bool(self.verbs) and nothing_else and set(self.verbs) <= _SEARCHES
+
+    def runs(self, path: str) -> None:
+        """A file is run of which the text says nothing."""
+        self.ran[self.place(path)] = None
+        self.why["It runs a file that was not read."] = None
 
     def place(self, path: str) -> str:
         """The canonical target of a path as the shell would find it: `workspace:a/b`, `host:/etc/x`, or with `?`."""

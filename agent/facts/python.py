@@ -7,10 +7,11 @@ import hashlib
 import posixpath
 import re
 import warnings
+from collections.abc import Sequence
 
 from agent.domain import Effect, Intent
 from agent.facts.bounds import too_large
-from agent.facts.gathered import Gathered
+from agent.facts.gathered import UNKNOWN, Gathered
 from agent.facts.model import Facts
 from agent.facts.python_calls import copies_nothing, is_empty, is_said, opened_with
 from agent.facts.python_names import (
@@ -145,15 +146,24 @@ class _Reader(ast.NodeVisitor):
 
     def visit_Expr(self, node: ast.Expr) -> None:
         """What is opened for writing and given to nobody empties the file."""
-        if self._is_opened(node.value):
-            self._destroys("open:write")
+        if isinstance(node.value, ast.Call) and self._is_opened(node.value):
+            self._empties("open:write", node.value.args[:1])
         self.generic_visit(node)
 
     def visit_With(self, node: ast.With) -> None:
         still = all(isinstance(one, ast.Pass) or is_said(one) for one in node.body)
-        if still and any(self._is_opened(item.context_expr) for item in node.items):
-            self._destroys("open:write")
+        for item in node.items:
+            if still and isinstance(item.context_expr, ast.Call) and self._is_opened(item.context_expr):
+                self._empties("open:write", item.context_expr.args[:1])
         self.generic_visit(node)
+
+    def _empties(self, verb: str, given: Sequence[ast.AST]) -> None:
+        """A file loses what it held; which one, when that is a plain text."""
+        self._destroys(verb)
+        path = given[0].value if given and isinstance(given[0], ast.Constant) else UNKNOWN
+        lost = Gathered()
+        lost.touches(Effect.DELETE, path if isinstance(path, str) else UNKNOWN)
+        self.effects.update(lost.effects)
 
     def _is_opened(self, node: ast.AST) -> bool:
         if not isinstance(node, ast.Call):
@@ -167,11 +177,15 @@ class _Reader(ast.NodeVisitor):
         method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         inner = node.func.value if isinstance(node.func, ast.Attribute) else None
         holder = inner.args if isinstance(inner, ast.Call) else []
+        emptied = False
         if method in {"close", "write"} and inner is not None and self._is_opened(inner):
-            if method == "close" or is_empty(node):
-                self._destroys("open:write")
-        elif is_empty(node) if method in {"write_text", "write_bytes"} else name in WRITING and copies_nothing(node):
-            self._destroys(method)
+            emptied = method == "close" or is_empty(node)
+        elif method in {"write_text", "write_bytes"}:
+            emptied = is_empty(node)
+        elif name in WRITING:
+            emptied = copies_nothing(node)
+        if emptied:
+            self._empties(method or name, holder[:1] or (node.args[-1:] if name in WRITING else []))
         writes = (
             name in WRITING
             or name in DESTRUCTIVE

@@ -65,7 +65,7 @@ class Runner:
         if "/" in name:
             if not re.match(r"^/(?:usr/(?:local/)?)?s?bin/[\w.+-]+$", name):
                 seen.verbs[base or name] = None
-                seen.why["It runs a file that was not read."] = None
+                seen.runs(name)
                 return
             name = base
         if name in self.names and direct and not _is_known(name):
@@ -77,7 +77,7 @@ class Runner:
         elif name == "eval":
             self._text_commands([UNKNOWN if UNKNOWN in args else " ".join(args)])
         elif name in {"source", "."}:
-            seen.why["It runs a file that was not read."] = None
+            seen.runs((plain(args) or [UNKNOWN])[0])
         elif name == "find":
             self._find(args)
         elif name == "busybox" and args:
@@ -181,7 +181,7 @@ class Runner:
         elif "--version" in args or "--help" in args:
             return
         elif files and not has_option(args, "s"):
-            self.seen.why["It runs a file that was not read."] = None
+            self.seen.runs(files[0])
         elif fed and fed != UNKNOWN:
             self._read(fed)
         else:
@@ -205,7 +205,7 @@ class Runner:
             if word in {"--version", "-V", "-h", "--help"}:
                 return
             if not word.startswith("-"):
-                self.seen.why["It runs a file that was not read."] = None
+                self.seen.runs(word)
                 return
         self._code(fed or UNKNOWN)
 

@@ -27,10 +27,6 @@ from agent.facts.words import Words, all_of, plain_body, text_of, topmost
 _DEEPEST = 12
 #: Texts within texts that are read; more of them are no command that a person could read either.
 _MOST_TEXTS = 100
-#: Whose words are looked for and never executed, and what such a search is handed on to.
-_SEARCHES: Final = frozenset(
-    {"git", "grep", "egrep", "fgrep", "rg", "git grep", "git log", "cat", "head", "tail", "wc", "sort", "uniq", "cut"}
-)
 _COMPOUND: Final = frozenset(
     {"compound_statement", "subshell", "if_statement", "while_statement", "for_statement", "case_statement"}
 )
@@ -48,6 +44,19 @@ def shell_facts(command: str) -> Facts:
         return _facts(command)
     except Exception:  # noqa: BLE001  whatever an analyser raises means that it could not tell
         return _undecidable(command, "unparseable", "It is not a command that can be read.")
+
+
+def scripts_in(command: str) -> tuple[str, ...]:
+    """Paths in the workspace of the files that a command runs without their text standing in it; never raises."""
+    if too_large(command):
+        return ()
+    reader = _Reader()
+    try:
+        reader.read(command)
+    except Exception:  # noqa: BLE001  as above; then it is undecidable anyway
+        return ()
+    kind = "workspace:"
+    return tuple(one.removeprefix(kind) for one in reader.seen.ran if one.startswith(kind) and UNKNOWN not in one)
 
 
 def _undecidable(command: str, flag: str, why: str) -> Facts:
@@ -71,7 +80,7 @@ def _facts(command: str) -> Facts:
     reader = _Reader()
     reader.read(command)
     seen = reader.seen
-    if seed_patterns(command) and not _only_searches(reader):
+    if seed_patterns(command) and not seen.only_searches(reader.runner.names):
         seen.flags["seed_pattern"] = None
     lost = any(item.effect in {Effect.DELETE, Effect.SEND} for item in seen.effects) or "destructive" in seen.flags
     return Facts(
@@ -84,12 +93,6 @@ def _facts(command: str) -> Facts:
         undecidable=tuple(seen.why)[:10],
         hosts=tuple(seen.hosts)[:20],
     )
-
-
-def _only_searches(reader: _Reader) -> bool:
-    """Whether all of it was understood, and only looks for words: what they say is then nothing that is executed."""
-    seen, names = reader.seen, reader.runner.names
-    return bool(seen.verbs) and not (seen.why or seen.flags or seen.effects or names) and set(seen.verbs) <= _SEARCHES
 
 
 class _Reader:

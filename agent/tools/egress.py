@@ -22,8 +22,9 @@ _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 #: What some resolvers read as a number: 127.1, 0x7f.1, 2130706433.
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
-_DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$)", re.IGNORECASE)
-_HIDDEN_SLASH = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)
+#: Some servers cut what follows a semicolon off each part of a path, and some decode twice.
+_DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|;|%3b|$)", re.IGNORECASE)
+_HIDDEN_SLASH = re.compile(r"%(?:25)*(?:2f|5c|00)|%25(?:25)*2e", re.IGNORECASE)
 _MOST_NAME, _MOST_PORT = 253, 65_535
 
 

@@ -13,6 +13,7 @@ from agent.facts.model import Facts
 from agent.facts.shell import shell_facts
 from agent.tools.base import Arguments, Preview, Tool, ToolContext, ToolResult
 from agent.tools.sandboxed import refuse_without_sandbox, run_in_workspace
+from agent.tools.scripts import intents_of, scripts_of, shown
 
 #: Bash where there is one, for that is what models write; a login shell would read files that nobody asked for.
 _SHELL = ("/bin/sh", "-c", 'if [ -x /bin/bash ]; then exec /bin/bash --norc --noprofile -c "$0"; fi; exec sh -c "$0"')
@@ -49,14 +50,15 @@ class RunShell(Tool[ShellArguments]):
     async def facts(self, arguments: ShellArguments, context: ToolContext) -> Facts:
         """What its text says; the sandbox is what holds."""
         facts = await read_aside(shell_facts, arguments.command)
+        if facts.undecidable and (ran := intents_of(await scripts_of(arguments.command, context))):
+            facts = facts.model_copy(update={"effects": (*facts.effects, *ran)})
         if context.sandbox.name == "none":
             return facts.model_copy(update={"flags": (*facts.flags, "sandbox_missing")})
         return facts
 
     async def preview(self, arguments: ShellArguments, context: ToolContext) -> Preview:
-        """The command itself."""
-        del context
-        return Preview(kind="text", text=arguments.command)
+        """The command itself, and what stands in the files that it runs."""
+        return Preview(kind="text", text=arguments.command + shown(await scripts_of(arguments.command, context)))
 
     def headline(self, arguments: ShellArguments, preview: Preview) -> str:
         """Such as "Run in the sandbox: ls -l"."""

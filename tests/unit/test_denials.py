@@ -9,6 +9,7 @@ from agent.domain import Effect, Intent
 from agent.facts.python import python_facts
 from agent.facts.shell import shell_facts
 from agent.facts.sql import sql_facts
+from agent.facts.url import http_facts
 
 
 def no(effect: Effect, target: str) -> tuple[Intent, ...]:
@@ -80,3 +81,36 @@ def test_hosts_are_one_whatever_their_case_and_a_read_is_never_denied() -> None:
 
 def test_what_cannot_be_told_is_not_refused_here_but_asked_by_the_gate() -> None:
     assert denied_by(no(Effect.DELETE, "workspace:?"), FILE) is None
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from pathlib import Path; Path('docs/a.md').write_text('')", "open('./docs/a.md', 'w').close()",
+        "import shutil; shutil.copyfile('/dev/null', 'docs/a.md')", "with open('docs/a.md', 'w'):\n    pass",
+    ],
+)  # fmt: skip
+def test_invariant_10_a_denied_deletion_is_not_reached_by_emptying_the_file_in_python(code: str) -> None:
+    assert denied_by(python_facts(code).effects, FILE)
+
+
+@pytest.mark.parametrize(
+    "command", ["> docs/a.md", "cp /dev/null docs/a.md", "sed -i d docs/a.md", "sort -o docs/a.md /dev/null"]
+)
+def test_invariant_10_a_denied_deletion_is_not_reached_by_emptying_the_file_in_the_shell(command: str) -> None:
+    assert denied_by(shell_facts(command).effects, FILE)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/refunds/", "/v1//refunds", "/v1/%72efunds", "/V1/refunds", "/v1/./refunds", "/v1;x=1/refunds;y"]
+)
+def test_invariant_10_a_denied_address_is_not_reached_in_another_spelling(path: str) -> None:
+    denied = http_facts("POST", "https://api.harbour.coffee/v1/refunds").effects
+    assert denied_by(http_facts("PUT", f"https://api.harbour.coffee{path}").effects, denied)
+    assert denied_by(http_facts("POST", "https://api.harbour.coffee/v1/refunds2").effects, denied) is None
+
+
+def test_a_file_that_cannot_be_told_is_not_every_file() -> None:
+    code = "from pathlib import Path\nfor path in Path().glob('*'):\n    path.write_text('')"
+    assert no(Effect.DELETE, "workspace:?")[0] in python_facts(code).effects
+    assert denied_by(python_facts(code).effects, FILE) is None
