@@ -36,6 +36,10 @@ IDLE_S: Final = 30.0
 SOON_S: Final = 0.2
 """How soon a row that only waits for Slack's rates is looked at again."""
 CARD: Final = "approval"
+NO_ACCESS: Final = frozenset(
+    {"missing_scope", "invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired"}
+)
+"""Answers to whatever we send, until an operator mends the installation."""
 UPDATES: Final = "update"
 """All updates share one rate; posts have one a channel."""
 
@@ -85,6 +89,7 @@ class Delivery:
         self._since = clock.transport()
         self.problem = ""
         """Why people do not see cards where they should, one sentence; empty when all is well."""
+        self._is_refused = False
 
     def wake(self, key: str = "") -> None:
         """There may be something to send; to be subscribed to the "outbox" signal."""
@@ -245,6 +250,7 @@ class Delivery:
             await self._shaped(rendered.message, write)
         if rendered.tells:
             self._pace.told(row)
+        self._has_access()
         await self._outbox.sent(row.key, row.wanted, row.channel, row.ts, rendered.then)
         self._count("secondkey_delivery_updated", row.kind)
 
@@ -261,6 +267,7 @@ class Delivery:
         else:
             if row.kind in self._render.channels:
                 self.problem = ""
+        self._has_access()
         self._posted[row.key] = (channel, ts, rendered.then)
         await self._save(row, row.wanted, channel, ts, rendered.then)
         self._count("secondkey_delivery_posted", row.kind)
@@ -308,12 +315,23 @@ class Delivery:
         await self._outbox.sent(row.key, revision, channel, ts, then)
         self._posted.pop(row.key, None)
 
+    def _has_access(self) -> None:
+        """Slack took something, so what refused us before was mended."""
+        if self._is_refused:
+            self._is_refused, self.problem = False, ""
+
     async def _put_off(self, row: OutboxRow, fault: PostFault) -> None:
         """Try again later: when Slack said so, else after a span that doubles."""
         wait_s = fault.retry_after_s or min(LONGEST_WAIT_S, 0.5 * 2 ** min(row.attempts, 10))
         if fault.kind is not Kind.LIMITED:
             self._log.warning("not_delivered", key=row.key, fault=str(fault), again_in_s=wait_s)
         self._count("secondkey_delivery_failed", fault.kind.value)
+        if fault.error in NO_ACCESS:
+            self._is_refused = True
+            self.problem = (
+                f"Slack refuses what the bot sends ({fault.error}): mend its token or scopes and install it again; "
+                "`secondkey doctor` says what is missing."
+            )
         try:
             await self._outbox.failed(row.key, str(fault), self._clock.transport() + wait_s)
         except SecondKeyError as error:

@@ -399,6 +399,33 @@ async def test_when_the_channel_is_gone_each_approver_gets_the_card_directly_and
     assert world.delivery.problem == ""
 
 
+@pytest.mark.parametrize("error", ["is_archived", "channel_not_found", "not_in_channel"])
+async def test_a_decision_whose_card_nobody_can_write_to_any_more_reaches_each_approver(
+    world: World, error: str
+) -> None:
+    await world.want("card:p1")
+    await world.drained()
+    world.slack.fail("update", error)
+    world.slack.fail("post", error)
+    world.screen.texts["card:p1"] = "decided"
+    await world.want("card:p1", "decision")
+    await world.drained()
+    said = {place: message["text"] for (place, _), message in world.slack.messages.items()}
+    assert (said["DUA"], said["DUB"]) == ("decided", "decided")
+
+
+@pytest.mark.parametrize("method", ["post", "update"])
+async def test_a_scope_that_is_missing_is_told_until_slack_takes_something_again(world: World, method: str) -> None:
+    if method == "update":
+        await world.want("card:p1")
+        await world.drained()
+    world.slack.fail(method, "missing_scope")
+    await world.want("card:p1")
+    await world.until(lambda: "missing_scope" in world.delivery.problem)
+    assert "`secondkey doctor`" in world.delivery.problem
+    await world.until(lambda: not world.delivery.problem)
+
+
 async def test_a_message_that_was_deleted_is_posted_anew_without_mentioning_people_again(world: World) -> None:
     await world.want("card:p1")
     await world.drained()
