@@ -33,10 +33,16 @@ _URLS = (
     "http://OK.example:81/", "https://ok.example/", "file:///etc/passwd", "ftp://ok.example/", "gopher://ok.example/", "http:///etc/passwd",
     "http://ok.example/../admin", "http://ok.example/%2e%2e/admin", "http://ok.example/a%2f..%2fb", "http://ok.example/\r\nHost: x", "//ok.example/",
     "http://evil.example/http://ok.example/", "http://ok。example/", "http://xn--ok-.example/", "http://ok.example:80:80/", "http://ok.example:/",
+    "http://[fe80::1%25eth0]/", "http://[::1%lo]/", "http://fe80::1/", "http://ok.example%25eth0/", "http://127.0.0.1.nip.io/",
+    "http://ok.example\t@evil.example/", "https:ok.example/", "http:\\\\ok.example/", "http://ok.example:0/", "http://ok.example:65536/",
+    "http://ok.example:8\u06f0/", "http://ok.example/%00", "jar:http://ok.example!/", "data:text/html,x", "ws://ok.example/",
+    "http://[0:0:0:0:0:ffff:127.0.0.1]/", "http://①②⑦.⓪.⓪.①/", "http://ok.example\u00ad/", "http://ok.example\u200b/", "http://ok-.example/",
 )  # fmt: skip
 _ANSWERS = (
     ["127.0.0.1"], ["10.0.0.1"], ["169.254.169.254"], ["::1"], ["::ffff:10.0.0.1"], ["64:ff9b::a9fe:a9fe"], ["2002:a9fe:a9fe::"],
     ["93.184.216.34", "10.0.0.1"], ["100.64.0.1"], ["168.63.129.16"], ["0.0.0.0"], ["fd00:ec2::254"], ["224.0.0.1"], ["::a9fe:a9fe"],
+    ["::ffff:127.0.0.1"], ["::ffff:0:127.0.0.1"], ["64:ff9b::7f00:1"], ["64:ff9b:1:a9fe:a9:fe08:808:808"], ["fe80::1%eth0"], ["::1%lo"],
+    ["2001:470::5efe:7f00:1"], ["200::1"], ["2001:0:7f00:1::"], ["192.0.0.192"], ["100.100.100.200"], ["fd20:ce::254"], ["localhost"], ["2130706433"],
 )  # fmt: skip
 _HEADERS = (
     "Host",

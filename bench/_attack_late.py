@@ -88,6 +88,12 @@ _REDIRECTS = (
     "http://2130706433:{port}/secret", "//127.0.0.1:{port}/secret", "file:///etc/passwd", "http://localhost:1/",
     "http://other.localhost:{port}/secret", "http://user@localhost:{port}/secret", "gopher://localhost:{port}/",
     "http://localhost:{port}/again", "http://localhost.:{port}/secret",
+    "http://[::ffff:127.0.0.1]:{port}/secret",
+    "http://0:{port}/secret", "http://127.1:{port}/secret", "data:text/html,x",
+    "///127.0.0.1:{port}/secret", "/\\127.0.0.1:{port}/secret", "http:/\\127.0.0.1:{port}/secret",
+    "https://localhost:{port}/secret",
+    "http://localhost:{port}@127.0.0.1:{port}/secret", "http://[fe80::1%25lo]:{port}/secret", "file://localhost/etc/passwd",
+    "jar:http://localhost:{port}/secret!/", "ws://localhost:{port}/secret", "http://localhost%00.other:{port}/secret",
 )  # fmt: skip
 
 
@@ -107,7 +113,8 @@ def _name(swap: tuple[Tool[Any], Mapping[str, Any], Swap]) -> str:
     return f"{swap[0].name} {dict(swap[1])} line {swap[2].__code__.co_firstlineno}"
 
 
-async def _stage(root: Path) -> Stage:
+async def stage_in(root: Path) -> Stage:
+    """A project whose copy has changes, and a secret beside it."""
     project, outside, shop = root / "project", root / "outside", root / "shop.db"
     for folder in (project / "src", outside):
         folder.mkdir(parents=True)
@@ -130,7 +137,7 @@ async def _swap(number: int) -> bool:
     """Whether the call was refused, and nothing outside was read or written."""
     tool, arguments, swap = _SWAPS[number]
     with tempfile.TemporaryDirectory() as name:
-        stage = await _stage(Path(name))
+        stage = await stage_in(Path(name))
         bound = await tool.bind(tool.parse(arguments), stage.context)
         preview = await tool.preview(bound, stage.context)
         swap(stage)

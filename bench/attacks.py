@@ -25,6 +25,7 @@ from agent.sandbox.census import processes
 from agent.sandbox.interpreter import interpreter
 from agent.sandbox.landlock import Landlock
 from bench._attack_cases import Case, attacks, benign
+from bench._attack_edge import edge_attacks
 from bench._attack_host import host_attacks
 from bench._attack_late import late_attacks
 from bench._attack_mcp import mcp_attacks
@@ -231,7 +232,7 @@ async def _measure(*, quick: bool) -> tuple[list[list[str]], list[str], dict[str
     rows = [
         [kind, str(n), str(bit[kind]), *(str(counts[name][kind]) for name in sandboxes)] for kind, n in totals.items()
     ]
-    host = {**await host_attacks(), **await late_attacks(), **await mcp_attacks()}
+    host = {**await host_attacks(), **await late_attacks(), **await edge_attacks(), **await mcp_attacks()}
     for kind, (tried, stopped, failed) in host.items():
         rows.append([f"{kind} (host)", str(tried), "", str(stopped), str(stopped)])
         notes += [f"not refused: {text[:90]!r}" for text in failed]

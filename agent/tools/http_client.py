@@ -145,7 +145,8 @@ class HttpClient:
 
 async def _read(answer: aiohttp.ClientResponse) -> tuple[bytes, bool]:
     """The body, decompressed piece by piece, so that a small answer cannot become a large one."""
-    coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
+    # All that is said of it: what was encoded twice must not be taken for what was encoded once.
+    coding = ", ".join(answer.headers.getall("Content-Encoding", ("identity",))).strip().lower()
     if coding != "identity" and coding not in _ENCODINGS:
         raise ToolFailed(f"The answer is encoded as {coding[:40]}, which is not read here.")
     inflate = None if coding == "identity" else zlib.decompressobj(_ENCODINGS[coding])

@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from bench._attack_cases import attacks, benign
+from bench._attack_edge import edge_attacks
 from bench._attack_host import host_attacks
 from bench._attack_late import late_attacks
 from bench._attack_mcp import mcp_attacks
@@ -31,6 +32,11 @@ async def test_what_is_swapped_after_the_yes_or_leads_elsewhere_is_refused(kind:
     tried, stopped, through = (await late_attacks())[kind]
     assert (stopped, through) == (tried, [])
     assert tried >= 8
+
+
+async def test_answers_that_swell_end_and_links_that_are_swapped_lead_nowhere() -> None:
+    for tried, stopped, through in (await edge_attacks()).values():
+        assert (stopped, through) == (tried, [])
 
 
 async def test_a_tool_of_another_server_that_changes_is_never_called() -> None:
