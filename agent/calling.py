@@ -26,6 +26,7 @@ from agent.recording import Ended
 from agent.resilience import jittered, retry_delay
 from agent.sealing import sealed
 from agent.secrets import without_secrets
+from agent.shortfall import money_may_come_back
 from agent.state import RunState
 from agent.supervisor import Limits
 
@@ -95,6 +96,7 @@ class Caller:
     ) -> bool:
         """Hold what the call may cost at most; else write down why it is not made."""
         async with box.money:
+            again = money_may_come_back(box.state)
             try:
                 highest = self._model.highest_cost(request)
                 self._within_tokens(box.state, tokens)
@@ -107,7 +109,8 @@ class Caller:
                         raise
                     await self._hold(box, call, counted, bodies)
             except (ModelError, BudgetExceeded) as error:
-                failed = _failed(call, error.code, str(error), 0, 0)
+                again = again and isinstance(error, BudgetExceeded)
+                failed = _failed(call, error.code, str(error), 0, 0, retryable=again)
                 await box.commit([call, failed], Intention(epoch=box.state.epoch), bodies)
                 return False
             return True

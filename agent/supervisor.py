@@ -30,7 +30,7 @@ from agent.moves import (
     WriteAnswer,
 )
 from agent.schedule import Board, board_of, needs_judging
-from agent.shortfall import why_no_model
+from agent.shortfall import TOO_DEAR, money_may_come_back, why_no_model
 from agent.state import ActionState, ModelCall, RunState, StepState
 
 __all__ = [
@@ -120,7 +120,7 @@ def _evaluate(state: RunState, plan: Plan, board: Board, limits: Limits) -> list
     moves: list[Move] = []
     for step in board.unjudged:
         calls = [call for call in state.calls.values() if call.purpose == "judge" and call.step == step.number]
-        if any(call.phase == "started" for call in calls):
+        if any(call.phase == "started" for call in calls) or _waits_for_money(state, calls):
             continue
         judged = needs_judging(state, plan, step, limits) and not state.out_of_time
         failed = [call for call in calls if call.phase == "failed"]
@@ -201,6 +201,8 @@ def _turn(  # noqa: PLR0911  # as next_moves
     if len(step.actions) >= limits.actions_a_step:
         return (CloseStep(step.number, "failed", f"The worker used its {limits.actions_a_step} actions.", "ACTIONS"),)
     failed = [call for call in calls if call.turn == turn]
+    if _waits_for_money(state, failed):
+        return ()
     model = next_model(failed, limits.chain)
     if not model:
         why = why_no_model(failed) or "No model could be reached or paid for."
@@ -228,9 +230,16 @@ def next_model(failed: Iterable[ModelCall], chain: tuple[str, ...]) -> str:
     calls = list(failed)
     for model in chain:
         mine = [call for call in calls if call.model == model]
-        if not mine or (mine[-1].retryable and len(mine) < ATTEMPTS_A_MODEL):
+        tries = sum(call.code != TOO_DEAR for call in mine)  # who waited for money was not tried
+        if not mine or (mine[-1].retryable and tries < ATTEMPTS_A_MODEL):
             return model
     return ""
+
+
+def _waits_for_money(state: RunState, calls: list[ModelCall]) -> bool:
+    """Whether the last call was too dear as long as others of the run were on the wire, and some of them still are."""
+    last = calls[-1] if calls else None
+    return last is not None and last.code == TOO_DEAR and last.retryable and money_may_come_back(state)
 
 
 def _is_asked(state: RunState, step: StepState) -> bool:

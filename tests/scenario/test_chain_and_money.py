@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from agent.errors import ModelError, ModelRateLimited, ModelUnavailable
 from agent.moves import Limits
-from agent.ports import ModelReply
+from agent.ports import ModelReply, ModelRequest
 from agent.sandbox.none import NoSandbox
 from bot.composition import driving
 from storage.ledger import Budgets
@@ -128,3 +130,56 @@ def test_an_operator_says_when_a_step_is_judged(
     assert terminal.run(replies, as_json=True) == 0
     judged = [line for line in terminal.lines if line["type"] == "step_evaluated"]
     assert [line.get("by", "rule") for line in judged] == ["model" if asked else "rule"]
+
+
+@dataclass
+class Held(Scripted):
+    """The first two workers' calls stay on the wire until a third one was tried."""
+
+    works: int = 0
+    tried: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def highest_cost(self, request: ModelRequest) -> int:
+        self.works += request.goes_on
+        if self.works == 3:
+            self.tried.set()
+        return super().highest_cost(request)
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        if request.goes_on:
+            await asyncio.wait_for(self.tried.wait(), 5)
+        return await super().complete(request)
+
+
+def three(price: int) -> ModelOf:
+    """Three steps at the same time, of which each is one call."""
+    steps = planned(*[step(f"Look {n}.", "research", needs=[]) for n in range(3)])
+    replies = [steps, *[end(f"Seen {n}.") for n in range(3)], say("All three.")]
+    return lambda breakers, _: Held({ONE: replies}, breakers, price=price)
+
+
+async def test_what_calls_on_the_wire_hold_is_waited_for_before_a_step_is_given_up(
+    desks: list[Desk], tmp_path: Path
+) -> None:
+    # Each may cost 40,000 and comes to 1,000: there is room for two of them on the wire at once.
+    desks.append(desk := await Desk.open(tmp_path, three(40_000), limits=Limits(micro_usd=95_000)))
+    run = await desk.done()
+    told = desk.story(run).split()
+    assert told[-1] == "COMPLETED"
+    assert (told.count("budget_exceeded"), told.count("done")) == (1, 3)
+    assert desk.cost(run) == (5_000, 0)
+    assert "All three." in desk.thread(run)
+
+
+async def test_steps_at_the_same_time_keep_within_one_budget_and_who_waited_in_vain_is_told(
+    desks: list[Desk], tmp_path: Path
+) -> None:
+    desks.append(desk := await Desk.open(tmp_path, three(1_000), limits=Limits(micro_usd=3_000)))
+    run = await desk.done()
+    told = desk.story(run).split()
+    assert told[-1] == "PARTIAL"
+    assert (told.count("step1"), told.count("step2"), told.count("step3")) == (1, 1, 1)
+    # The third one beside the others, then alone; and the answer.
+    assert (told.count("budget_exceeded"), told.count("done"), told.count("failed")) == (3, 2, 1)
+    assert desk.cost(run) == (3_000, 0)
+    assert "The run's budget does not allow another call." in desk.thread(run)

@@ -189,17 +189,6 @@ CASES = [
         limits=Limits(micro_usd=2_000),
     ),
     Case(
-        "steps at the same time keep within one budget",
-        [planned(*[step(f"Look {n}.", "research", needs=[]) for n in range(3)]), *sums(1, 2, 3)],
-        """task begin plan? ok plan step1 work? step2 ok calculate work? step3 ok calculate low work?
-        budget_exceeded low failed start replan/rule succeeded start succeeded work? budget_exceeded work?
-        budget_exceeded failed failed replan/rule replan/rule stop/rule stop/rule stop/rule answer?
-        budget_exceeded PARTIAL""",
-        3_000,
-        limits=Limits(micro_usd=3_000),
-        together=True,
-    ),
-    Case(
         "the time is up in the middle of a step",
         [plan("A.", "B."), touch("a"), end(), end(), say()],
         """task begin plan? ok plan step1 work? ok touch_low low start succeeded time_ran_out failed stop/rule
