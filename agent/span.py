@@ -47,15 +47,18 @@ class Span:
 class Maker:
     """Makes the spans of one run: with ids that follow from the journal's own, and texts redacted and cut."""
 
-    def __init__(self, run: str, *, redact: Callable[[str], str], content: Content | None = None) -> None:
+    def __init__(
+        self, run: str, *, redact: Callable[[str], str], content: Content | None = None, has_ids: bool = True
+    ) -> None:
         self.run = run
+        self._has_ids = has_ids
         self._redact = redact
         self.content = content
         """None where spans carry no texts."""
 
     def id_of(self, *key: str | int) -> int:
-        """The id of one of this run's spans; without a key that of the run's own."""
-        return t.span_id_of(self.run, *key)
+        """The id of one of this run's spans; without a key that of the run's own. 0 where spans have none."""
+        return t.span_id_of(self.run, *key) if self._has_ids else 0
 
     def moment(self, name: str, at: float, parent: int, attributes: Mapping[str, Attribute], key: str = "") -> Span:
         """A span without a length, so that what goes on is seen before its own span ends."""

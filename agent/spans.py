@@ -16,6 +16,24 @@ from agent.domain import RunStatus
 from agent.ports import Stored
 from agent.span import Attribute, Content, Maker, Span, SpanEvent
 
+#: All that a counter needs to see: from these follow the spans of calls, tools, decisions and the run's end.
+COUNTED: tuple[type[ev.Event], ...] = (
+    ev.ModelCallStarted,
+    ev.ModelCallFinished,
+    ev.ModelCallFailed,
+    ev.ActionProposed,
+    ev.ActionRated,
+    ev.ActionStarted,
+    ev.ActionFinished,
+    ev.ActionResumed,
+    ev.ApprovalRequested,
+    ev.ApprovalDecided,
+    ev.TakeoverOpened,
+    ev.TakeoverClaimed,
+    ev.TakeoverClosed,
+    ev.RunFinished,
+)
+
 
 @dataclass(slots=True)
 class _Step:
@@ -25,10 +43,15 @@ class _Step:
 
 
 class RunSpans:
-    """Follows one run's journal; `feed` says which spans have ended with an event."""
+    """Follows one run's journal; `feed` says which spans have ended with an event.
 
-    def __init__(self, run: str, *, redact: Callable[[str], str], content: Content | None = None) -> None:
-        self._made = Maker(run, redact=redact, content=content)
+    `counted`: they are only counted, so they have no ids, and events that are not `COUNTED` need not be fed.
+    """
+
+    def __init__(
+        self, run: str, *, redact: Callable[[str], str], content: Content | None = None, counted: bool = False
+    ) -> None:
+        self._made = Maker(run, redact=redact, content=content, has_ids=not counted)
         self._about_actions = ActionSpans(self._made)
         self._created = 0.0
         self._parent_run = ""

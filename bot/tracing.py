@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from agent.errors import JournalError, SecondKeyError
 from agent.ports import Clock
 from agent.span import Span
-from agent.spans import RunSpans
+from agent.spans import COUNTED, RunSpans
 from agent.telemetry import CONTENT_CHARACTERS, span_id_of, trace_id_of
 from bot.exporting import Redact
 from storage.blobs import read_blob
@@ -50,6 +50,8 @@ STOP_S = 3.0
 Told = Callable[[Span], None]
 """Hears of every span of this process's time, in the thread; for the metrics."""
 
+_EVERYTHING: tuple[str, ...] = ()
+_COUNTED = tuple(str(kind.model_fields["type"].default) for kind in COUNTED)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope("secondkey")
 _OK = Status()
@@ -188,7 +190,7 @@ class Traces:
         fold, done = self._folds.pop(run, None) or (self._fold(conn, run), 0)
         try:
             known = self._seen.pop(run, 0) or (traced_up_to(conn, run) if self._exporter is not None else 0)
-            events = read_events(conn, run, done)
+            events = read_events(conn, run, done, _EVERYTHING if self._exporter is not None else _COUNTED)
         except (JournalError, ValidationError, sqlite3.Error) as error:
             _log.warning("run_not_traced", run_id=run, error=type(error).__name__)
             return batch
@@ -267,7 +269,8 @@ class Traces:
         task.add_done_callback(self._saving.discard)
 
     def _fold(self, conn: sqlite3.Connection, run: str) -> RunSpans:
-        return RunSpans(run, redact=self._redact, content=self._content_of(conn))
+        only_counted = self._exporter is None
+        return RunSpans(run, redact=self._redact, content=self._content_of(conn), counted=only_counted)
 
     def _content_of(self, conn: sqlite3.Connection) -> Callable[[str], str] | None:
         if not self._with_content:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import cast, get_args
 
@@ -122,9 +123,19 @@ def keep_blobs(tx: Tx, blobs: Mapping[str, str]) -> None:
     insert_many(tx.conn, _KEEP_BODY, "(?, ?)", rows)
 
 
-def read_events(conn: sqlite3.Connection, run: str, after: int = 0) -> tuple[Stored, ...]:
-    """The run's events with seq > after, in order; raises JournalError when retention dropped their payloads."""
+def read_events(conn: sqlite3.Connection, run: str, after: int = 0, types: Sequence[str] = ()) -> tuple[Stored, ...]:
+    """The run's events with seq > after, in order, all or those of some types.
+
+    Raises JournalError when retention dropped their payloads.
+    """
+    if types:
+        return _decoded(run, conn.execute(_some(len(types)), (run, after, *types)))
     return _decoded(run, conn.execute(_EVENTS, (run, after)))
+
+
+@cache
+def _some(types: int) -> str:
+    return _EVENTS.replace(" ORDER", f" AND type IN ({', '.join('?' * types)}) ORDER")
 
 
 def _decoded(run: str, rows: Iterable[tuple[int, float, str | None]]) -> tuple[Stored, ...]:
