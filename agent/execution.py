@@ -128,9 +128,17 @@ class Executor:
                 await box.commit([never_ran], Fact())
             raise
         finished, blobs = await self._run(box.state, tool, item, preview, limit_s)
+        return await self._ended(box.state, item, finished, blobs)
+
+    async def _ended(
+        self, state: RunState, item: ActionState, finished: ev.ActionFinished, blobs: dict[str, str]
+    ) -> Ended:  # fmt: skip
+        """What the end of a tool leads to."""
+        if finished.outcome is Outcome.UNKNOWN and not state.stop_by:  # the process ends, and the run will go on
+            return Ended(self._rater.unknown(state, state.actions[item.action.id], finished), blobs=blobs)
         if (again := self._again(item, finished)) is not None:
             return Ended((again,))
-        more = await self._again_with_new_preview(box.state, item, finished)
+        more = await self._again_with_new_preview(state, item, finished)
         return Ended((finished, *more), blobs=blobs)
 
     async def _wait(self, action: str) -> None:
@@ -211,7 +219,7 @@ class Executor:
                 summary = f"The service behind the tool did not answer properly ({type(error).__name__})."
             except asyncio.CancelledError:
                 outcome = Outcome.CANCELLED if item.action.idempotent or tool.needs_sandbox else Outcome.UNKNOWN
-                code, summary = "CANCELLED", "The run was stopped while it ran."
+                code, summary = "CANCELLED", "It was cut off while it ran."
             except Exception as error:  # noqa: BLE001  # a tool's own bug is a failed action, not a crashed run
                 outcome, code, summary = Outcome.FAILED, "TOOL_FAILED", f"The tool failed ({type(error).__name__})."
         return (

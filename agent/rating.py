@@ -261,9 +261,14 @@ class Rater:
         ]
         return [*self.withdrawals(state, reason), *closed, *unstarted]
 
-    def unknown(self, state: RunState, item: ActionState) -> list[ev.Event]:
-        """Hand an action to a person of which a dead process left no result."""
-        finished = ev.ActionFinished(
+    def unknown(
+        self, state: RunState, item: ActionState, finished: ev.ActionFinished | None = None
+    ) -> list[ev.Event]:  # fmt: skip
+        """Hand an action to a person of which nobody knows whether it happened.
+
+        Without `finished`, what is known of its end, a dead process left no result.
+        """
+        finished = finished or ev.ActionFinished(
             action=item.action.id,
             outcome=Outcome.UNKNOWN,
             code="PROCESS_DIED",
