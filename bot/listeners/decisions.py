@@ -21,6 +21,7 @@ from bot.listeners.payload import Click, click_of, who_of
 from bot.listeners.services import COMMIT_S, Bolt, Services
 from bot.listeners.visibility import is_admin
 from bot.words import INCOMPLETE, STILL_SAVING, sentence
+from storage.rows import ApprovalRow
 from storage.views import ApprovalView, TakeoverView
 
 
@@ -100,6 +101,15 @@ def approval_of(services: Services, click: Click) -> ApprovalView:
     return view
 
 
+def _row_of(services: Services, click: Click) -> ApprovalRow:
+    """As `approval_of`, but without what only a card shows: one SELECT, since whoever clicked waits for it."""
+    row = services.queries.approval(click.subject)
+    if row is None:
+        raise UnknownSubject
+    _same_card(click, row.digest)
+    return row
+
+
 def _takeover(services: Services, click: Click) -> TakeoverView:
     view = services.queries.takeover_view(click.subject)
     if view is None:
@@ -110,10 +120,11 @@ def _takeover(services: Services, click: Click) -> TakeoverView:
 
 async def approve(services: Services, click: Click, principal: Principal) -> None:
     """Say yes."""
-    view = approval_of(services, click)
-    # An earlier yes counts only while its voter may decide; nobody is taken at their word of half an hour ago.
-    await services.identity.learn((who for who, _, _ in view.votes), fresh_s=DECIDING_FRESH_S)
-    row = await reasons.vote_or_ask(services, click, principal, view, "approve")
+    if _row_of(services, click).quorum > 1:
+        # An earlier yes counts only while its voter may decide; nobody is taken at their word of half an hour ago.
+        votes = approval_of(services, click).votes
+        await services.identity.learn((who for who, _, _ in votes), fresh_s=DECIDING_FRESH_S)
+    row = await reasons.vote_or_ask(services, click, principal, "approve")
     if row is not None and row.state == ApprovalState.PENDING:
         text = f"Your yes is counted. It needs {row.quorum} in all, from different people."
         services.tasks.start(replies.tell(services, click.who, text))
@@ -121,12 +132,13 @@ async def approve(services: Services, click: Click, principal: Principal) -> Non
 
 async def deny(services: Services, click: Click, principal: Principal) -> None:
     """Say no: decided at once, then a reason is asked for; first, where the policy wants one."""
-    view = approval_of(services, click)
-    row = await reasons.vote_or_ask(services, click, principal, view, "deny")
+    _row_of(services, click)
+    row = await reasons.vote_or_ask(services, click, principal, "deny")
     if row is None:
         return
     if row.state == ApprovalState.DENIED and row.decided_by == principal.key and not row.reason:
-        services.tasks.start(_ask_reason(services, click, principal, title_of(view.action)))
+        view = services.queries.approval_view(click.subject)
+        services.tasks.start(_ask_reason(services, click, principal, title_of(view.action) if view else ""))
 
 
 async def allow(services: Services, click: Click, principal: Principal) -> None:

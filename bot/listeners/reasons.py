@@ -20,7 +20,6 @@ from bot.listeners.services import Bolt, Services
 from bot.words import INCOMPLETE, sentence
 from storage.approvals import Vote
 from storage.rows import ApprovalRow
-from storage.views import ApprovalView
 
 _EMPTY = "Please say why; the policy wants a reason."
 _log = structlog.get_logger("listeners")
@@ -59,17 +58,18 @@ def register(app: Bolt, services: Services) -> None:
     app.view(REASON_FORM)(submitted)
 
 
-async def vote_or_ask(
-    services: Services, click: Click, principal: Principal, view: ApprovalView, vote: Vote
-) -> ApprovalRow | None:
+async def vote_or_ask(services: Services, click: Click, principal: Principal, vote: Vote) -> ApprovalRow | None:
     """Vote; None when the policy wants a reason first: then nothing is decided, and a window asks for it.
 
     Whoever may not decide, or comes too late, is told so at the click. Raises as `Decisions.vote`.
     """
     try:
-        return await services.decisions.vote(view.approval.id, principal, vote, via="card", key=click.key)
+        return await services.decisions.vote(click.subject, principal, vote, via="card", key=click.key)
     except ReasonRequired:
         otherwise = "The window for your reason could not be opened in time. Please press the button once more."
+        view = services.queries.approval_view(click.subject)
+        if view is None:
+            raise UnknownSubject from None
         form = reason_form(view, vote)
         services.tasks.start(replies.open_modal(services, click.who, click.trigger_id, form, otherwise))
         return None
