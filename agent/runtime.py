@@ -71,7 +71,7 @@ DRIVERS_AT_WORK = 32
 model or a tool do not count."""
 BEGUN_A_TURN = 4
 """Drivers that begin at one turn of the event loop: each reads and thinks there, and whatever came in has to wait."""
-RUSH_DRIVERS, RUSH_GAP_S = 2, 0.01
+RUSH_DRIVERS, RUSH_GAP_S = 2, 0.02
 """While people wait for an answer to a click, a further driver begins only when fewer than so many want the event loop,
 and at most this often, seconds: their clicks go first."""
 
