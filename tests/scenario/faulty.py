@@ -40,27 +40,13 @@ from storage.queries import Queries
 from storage.quotas import Quotas
 from storage.spending import Spending
 from storage.turns import Room
+from tests.scenario.books import SUM
 from tests.scenario.touch import Touch
 from tests.scenario.world import rules_of, words
 
 A, B = Principal(team="T1", user="UA"), Principal(team="T1", user="UB")
 ONE, TWO = "scripted:one", "scripted:two"
 PEOPLE = 'version = 1\n[people]\napprovers = ["U2", "U3"]\n'
-BOOKS = """
-[[runbook]]
-name = "sum"
-title = "Sums"
-example = "add 2 and 3"
-pattern = 'add (?P<a>\\d+) and (?P<b>\\d+)'
-answer = "It is {{ out.sum.data.result }}."
-[[runbook.step]]
-worker = "research"
-instruction = "Add."
-[[runbook.step.call]]
-id = "sum"
-tool = "calculate"
-arguments = { expression = "{{ match.a }} + {{ match.b }}" }
-"""
 PATIENCE_S = 60
 FREE = Quotas(per_person=0, everybody=0, at_once=0)
 ModelOf = Callable[[Breakers, Clock], ChatModel]
@@ -192,7 +178,7 @@ class Desk:
             ids=store.ids,
             registry=Registry((*default_tools(), *self.tools)),
             policy=lambda: policy,
-            runbooks=Runbooks.parse(BOOKS),
+            runbooks=Runbooks.parse(SUM),
             context=lambda state: ToolContext(
                 run=state.run, workspace=self.folder / "runs" / state.run, project=self.folder, sandbox=FakeSandbox()
             ),

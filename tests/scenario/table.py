@@ -37,26 +37,12 @@ from bot.blocks.progress import progress_message
 from bot.words import money
 from storage.fakes import Store
 from storage.inbox import Accepted
+from tests.scenario.books import SUM
 from tests.scenario.touch import Touch
 from tests.scenario.world import rules_of, words
 
 ASKS, DECIDES = Principal(team="T1", user="U1"), Principal(team="T1", user="U2")
 PEOPLE = 'version = 1\n[people]\napprovers = ["U2", "U3"]\n'
-BOOKS = """
-[[runbook]]
-name = "sum"
-title = "Sums"
-example = "add 2 and 3"
-pattern = 'add (?P<a>\\d+) and (?P<b>\\d+)'
-answer = "It is {{ out.sum.data.result }}."
-[[runbook.step]]
-worker = "research"
-instruction = "Add."
-[[runbook.step.call]]
-id = "sum"
-tool = "calculate"
-arguments = { expression = "{{ match.a }} + {{ match.b }}" }
-"""
 Says = ModelReply | ModelError
 Speaks = Callable[[ModelRequest, RunState], Says]
 
@@ -175,7 +161,7 @@ class World:
             ids=store.ids,
             registry=Registry((*default_tools(), *case.tools)),
             policy=lambda: policy,
-            runbooks=Runbooks.parse(BOOKS),
+            runbooks=Runbooks.parse(SUM),
             context=lambda state: ToolContext(
                 run=state.run, workspace=folder / "runs" / state.run, project=project, sandbox=FakeSandbox()
             ),

@@ -28,8 +28,9 @@ from bot.composition import driving
 from bot.config import Settings
 from storage.blobs import read_blob
 from storage.questions import Questions
+from tests.scenario.books import SUM
 from tests.scenario.script import end, plan, say, use
-from tests.scenario.table import ASKS, BOOKS, DECIDES, Case, World
+from tests.scenario.table import ASKS, DECIDES, Case, World
 from tests.scenario.terminal import Terminal
 from tests.scenario.touch import Touch
 from tests.scenario.world import make_project, make_shop
@@ -37,7 +38,7 @@ from tests.scenario.world import make_project, make_shop
 
 def material(world: World, body: Callable[[str], str], prompts: Prompts | None = None) -> Material:
     registry = Registry(offline((*default_tools(), *world.case.tools)))
-    return Material(body, registry, Runbooks.parse(BOOKS), load_policy(), Prompts(), prompts, Limits())
+    return Material(body, registry, Runbooks.parse(SUM), load_policy(), Prompts(), prompts, Limits())
 
 
 async def asked_beside(folder: Path, prompts: Prompts | None = None) -> tuple[Replayed, ...]:

@@ -26,23 +26,12 @@ from agent.supervisor import Limits
 from agent.telemetry import Telemetry
 from agent.tools.base import Arguments, Preview, Tool, ToolContext, ToolResult
 from agent.tools.registry import Registry, default_tools
+from tests.scenario.books import SUM
 
 MAYA = Principal(team="T1", user="U1")
-BOOKS = """
-[[runbook]]
-name = "sum"
-title = "Sums"
-example = "add 2 and 3"
-pattern = 'add (?P<a>\\d+) and (?P<b>\\d+)'
-answer = "It is {{ out.sum.data.result }}."
-[[runbook.step]]
-worker = "research"
-instruction = "Add."
-[[runbook.step.call]]
-id = "sum"
-tool = "calculate"
-arguments = { expression = "{{ match.a }} + {{ match.b }}" }
-
+BOOKS = (
+    SUM
+    + """
 [[runbook]]
 name = "write"
 title = "Writes"
@@ -90,6 +79,7 @@ id = "c"
 tool = "touch_high"
 arguments = { name = "c" }
 """
+)
 RULES = """
 version = 1
 [people]
