@@ -20,9 +20,9 @@ from agent.tools.egress import Egress, read_url
 from agent.tools.http_client import MAX_BODY, HttpClient
 from bench._attack_late import Stage, stage_in
 
-_SWELLS = bytes(64 * 1_048_576)
+_SWELLS = bytes(16 * 1_048_576)
 _TIMEOUT_S, _ROUNDS = 1.0, 5
-_LATE_S = 8.0
+_LATE_S = 15.0
 
 
 def _answer(body: bytes, *headers: str) -> bytes:
