@@ -142,7 +142,7 @@ class TakeoverDecisions:
     ) -> TakeoverRow:
         """End it as its claimer: done, handed back (the run's epoch moves, the author joins the requesters) or aborted.
 
-        Raises UnknownSubject, AlreadyDecided, NotClaimed or StorageUnavailable.
+        Raises UnknownSubject, AlreadyDecided, NotClaimed, NotEntitled, OwnRequest or StorageUnavailable.
         """
 
         def write(tx: Tx) -> TakeoverRow | DecisionError:
@@ -151,6 +151,10 @@ class TakeoverDecisions:
                 return row
             if not self._entitlement.may_decide(principal, row):
                 return _refuse(tx, NotEntitled(), principal, takeover)
+            if state == "done" and is_co_requester(tx.conn, row.run, principal):
+                return _refuse(
+                    tx, OwnRequest(), principal, takeover
+                )  # their words came into the run since they took it
             (epoch,) = tx.conn.execute("SELECT epoch FROM runs WHERE id = ?", (row.run,)).fetchone()
             events: list[Event] = []
             if state == "handed_back":
