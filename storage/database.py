@@ -37,8 +37,10 @@ Subscriber = Callable[[str], None]
 HELD_UP_S = 0.1
 """A transaction that could not begin for so long waited for another process."""
 BATCH = 256
-BATCH_S = 0.01
+BATCH_S = 0.05
 """How long a batch takes on further work before it is committed, seconds: who wrote first waits for it too."""
+FIRST_S = 0.01
+"""The same from when it took something that goes first, which a person waits for."""
 FAVOURED = 16
 """Writes that go first before one that does not is done all the same: a flood of clicks holds up nothing for good."""
 TOLD_A_TURN = 4
@@ -197,6 +199,7 @@ class Database:
         for _ in range(BATCH):
             if self._first and (self._favoured < FAVOURED or not self._others):
                 self._favoured += 1
+                until = min(until, self.clock.monotonic() + FIRST_S)
                 yield self._first.popleft()
             elif self._others:
                 self._favoured = 0

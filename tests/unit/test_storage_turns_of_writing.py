@@ -12,7 +12,7 @@ import pytest
 
 from agent.errors import StorageUnavailable
 from agent.fakes import ManualClock
-from storage.database import BATCH_S, FAVOURED, TOLD_A_TURN, Database, Tx
+from storage.database import BATCH_S, FAVOURED, FIRST_S, TOLD_A_TURN, Database, Tx
 
 CALLERS = 5 * TOLD_A_TURN
 
@@ -105,6 +105,33 @@ async def test_a_group_commit_takes_nothing_more_on_when_its_time_is_over(db: Da
     await asyncio.gather(*tasks)
     # The held one took along the first slow one; then one a commit; and all the quick ones together.
     assert commits == [1, 2, 3, 6]
+
+
+async def test_a_group_commit_ends_sooner_once_it_holds_what_a_person_waits_for(
+    db: Database, clock: ManualClock
+) -> None:
+    commits: list[int] = []
+    order: list[str] = []
+
+    def slow(tx: Tx) -> None:
+        del tx
+        order.append("slow")
+        clock.advance(FIRST_S)
+
+    def observe(seconds: float, /, *, busy: bool) -> None:
+        del seconds, busy
+        commits.append(len(order))
+
+    held = Held(db)
+    await held.begun()
+    db.observe = observe
+    tasks = [asyncio.create_task(db.write(slow)) for _ in range(4)]
+    tasks.append(asyncio.create_task(db.write(noting(order, "click"), first=True)))
+    await asyncio.sleep(0)
+    await held.let_go()
+    await asyncio.gather(*tasks)
+    assert order[0] == "click"
+    assert commits == [2, 5]  # the click and one slow one, then all the others
 
 
 async def test_the_callers_of_one_group_commit_go_on_a_few_at_a_turn_of_the_loop(db: Database) -> None:
