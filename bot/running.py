@@ -21,6 +21,7 @@ from bot.link import SocketLink
 from bot.listeners.services import Services
 from bot.local import LocalDoor
 from bot.mcp_servers import McpServers
+from bot.memory import take_turns
 from bot.policies import Policies
 from bot.sessions import Sessions
 from bot.streams import Streams
@@ -66,7 +67,7 @@ class Running:
     tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
     looks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
     """Tasks that only look something up now and then: nothing is lost when they are cut off."""
-    rush: Rush = field(default_factory=Rush)
+    rush: Rush = field(default_factory=lambda: Rush(take_turns))
 
     @property
     def url(self) -> str:

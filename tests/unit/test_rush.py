@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from agent.runtime import BEGUN_A_TURN, Runtime
 from agent.rush import LINGERS_S, Rush
 from agent.supervisor import Limits
 from bot.deadlines import Deadlines
+from bot.memory import RUSH_TURN_S, TURN_S, take_turns
 from storage.fakes import DECIDERS, Store
 
 
@@ -101,6 +103,36 @@ async def test_the_rush_lasts_a_moment_longer_than_the_last_click() -> None:
     loop.call_later(LINGERS_S + 0.01, over.set)
     await over.wait()
     assert not rush.is_on
+
+
+async def test_it_is_told_once_when_a_rush_begins_and_once_when_it_is_over() -> None:
+    told: list[bool] = []
+    over = asyncio.Event()
+
+    def changed(*, is_rush: bool) -> None:
+        told.append(is_rush)
+        if not is_rush:
+            over.set()
+
+    rush = Rush(changed)
+    with rush, rush:
+        assert told == [True]
+    with rush:
+        assert told == [True]
+    await over.wait()
+    assert told == [True, False]
+    assert not rush.is_on
+
+
+async def test_threads_take_turns_more_often_only_while_somebody_waits() -> None:
+    before = sys.getswitchinterval()
+    try:
+        with Rush(take_turns):
+            assert sys.getswitchinterval() == pytest.approx(RUSH_TURN_S)
+        take_turns(is_rush=False)
+        assert sys.getswitchinterval() == pytest.approx(TURN_S)
+    finally:
+        sys.setswitchinterval(before)
 
 
 async def test_a_hundred_changes_of_deadlines_cost_one_look() -> None:
