@@ -151,10 +151,10 @@ class TakeoverDecisions:
                 return row
             if not self._entitlement.may_decide(principal, row):
                 return _refuse(tx, NotEntitled(), principal, takeover)
-            if state == "done" and is_co_requester(tx.conn, row.run, principal):
-                return _refuse(
-                    tx, OwnRequest(), principal, takeover
-                )  # their words came into the run since they took it
+            if state == "done" and self._asked_for_it(
+                tx, row, principal
+            ):  # their words came into it since they took it
+                return _refuse(tx, OwnRequest(), principal, takeover)
             (epoch,) = tx.conn.execute("SELECT epoch FROM runs WHERE id = ?", (row.run,)).fetchone()
             events: list[Event] = []
             if state == "handed_back":
@@ -212,6 +212,9 @@ class TakeoverDecisions:
             return find_takeover(tx.conn, takeover) or row
 
         return await self._take(write)
+
+    def _asked_for_it(self, tx: Tx, row: TakeoverRow, principal: Principal) -> bool:
+        return is_co_requester(tx.conn, row.run, principal)
 
     def _may_not(self, tx: Tx, row: TakeoverRow, principal: Principal) -> DecisionError | None:
         if is_co_requester(tx.conn, row.run, principal):

@@ -16,10 +16,16 @@ class TerminalDecisions(Decisions):
     hand it back and it is rated anew. The entitlement says whether they may.
     """
 
+    def _asked_for_it(self, tx: Tx, row: TakeoverRow, principal: Principal) -> bool:
+        return not _is_own(row, principal) and super()._asked_for_it(tx, row, principal)
+
     def _may_not(self, tx: Tx, row: TakeoverRow, principal: Principal) -> DecisionError | None:
-        own = principal.kind == "local" and principal.key == row.requester
-        if not own or not self._entitlement.may_decide(principal, row):
+        if not _is_own(row, principal) or not self._entitlement.may_decide(principal, row):
             return super()._may_not(tx, row, principal)
         if TakeoverState(row.state).is_final:
             return AlreadyDecided(state=row.state, by=row.closed_by, at=row.closed_at)
         return None
+
+
+def _is_own(row: TakeoverRow, principal: Principal) -> bool:
+    return principal.kind == "local" and principal.key == row.requester

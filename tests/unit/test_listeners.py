@@ -275,10 +275,23 @@ async def test_one_mention_that_arrives_twice_is_one_run(world: World) -> None:
     assert len(world.queries.runs()) == 1
 
 
+async def delivered(world: World) -> None:
+    """Wait until it is written that the card stands in Slack; a click may be faster."""
+    told = asyncio.Event()
+    ends = [world.db.subscribe(topic, lambda _: told.set()) for topic in ("run", "outbox", "deadline")]
+    async with asyncio.timeout(30):
+        while not ((view := world.queries.approval_view("p1")) and view.approval.delivered_at):
+            told.clear()
+            await told.wait()
+    for end in ends:
+        end()
+
+
 async def test_an_approver_approves_and_the_card_says_who_and_loses_its_buttons(world: World) -> None:
     _, run = await world.ask_task()
     card = await world.card(run)
     assert f"<@{OMAR}>" in str(card["blocks"])
+    await delivered(world)
     assert (await world.slack.click(OMAR, ACTIONS, card["ts"], "approve"))["ok"]
     card = await world.shown(card["ts"], f"Approved by <@{OMAR}>")
     assert not has_button(card, "approve")

@@ -271,7 +271,7 @@ async def test_a_server_that_crashes_or_floods_fails_its_call_and_nothing_else(
         await home.run(tool, text="x")
     assert await home.run(other, text="still here") == "still here"
     stalled.cancel()
-    assert await stalled < 0.25
+    assert await stalled < 0.5
 
 
 async def longest_stall() -> float:
