@@ -32,7 +32,7 @@ def _is_source(item: ActionView) -> bool:
 def _name(item: ActionView) -> str:
     value = item.action.arguments.get(_NAMES.get(item.action.tool, ""))
     if not isinstance(value, str) or not value:
-        return inline(item.headline or item.action.tool, 90)
+        return inline(item.headline.removeprefix("Read from ") or item.action.tool, 90)
     if item.action.tool == "search":
         return f"search “{inline(value, 60)}”"
     if item.action.tool == "list_files":

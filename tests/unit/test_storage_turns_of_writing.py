@@ -82,22 +82,35 @@ async def test_however_many_people_click_what_nobody_waits_for_is_written_too(db
     assert [order.index(f"run {number}") for number in range(2)] == [FAVOURED, 2 * FAVOURED + 1]
 
 
-async def test_a_group_commit_takes_nothing_more_on_when_its_time_is_over(db: Database, clock: ManualClock) -> None:
-    commits: list[int] = []
-    order: list[str] = []
+def taking(seconds: float, clock: ManualClock, order: list[str]) -> Callable[[Tx], None]:
+    """A write that lasts so long."""
 
     def slow(tx: Tx) -> None:
         del tx
         order.append("slow")
-        clock.advance(BATCH_S)
+        clock.advance(seconds)
+
+    return slow
+
+
+def counted(db: Database, order: list[str]) -> list[int]:
+    """How many writes were done at each commit from now on."""
+    commits: list[int] = []
 
     def observe(seconds: float, /, *, busy: bool) -> None:
         del seconds, busy
         commits.append(len(order))
 
+    db.observe = observe
+    return commits
+
+
+async def test_a_group_commit_takes_nothing_more_on_when_its_time_is_over(db: Database, clock: ManualClock) -> None:
+    order: list[str] = []
     held = Held(db)
     await held.begun()
-    db.observe = observe
+    commits = counted(db, order)
+    slow = taking(BATCH_S, clock, order)
     tasks = [asyncio.create_task(db.write(slow)) for _ in range(3)]
     tasks += [asyncio.create_task(db.write(noting(order, "quick"))) for _ in range(3)]
     await asyncio.sleep(0)
@@ -110,21 +123,11 @@ async def test_a_group_commit_takes_nothing_more_on_when_its_time_is_over(db: Da
 async def test_a_group_commit_ends_sooner_once_it_holds_what_a_person_waits_for(
     db: Database, clock: ManualClock
 ) -> None:
-    commits: list[int] = []
     order: list[str] = []
-
-    def slow(tx: Tx) -> None:
-        del tx
-        order.append("slow")
-        clock.advance(FIRST_S)
-
-    def observe(seconds: float, /, *, busy: bool) -> None:
-        del seconds, busy
-        commits.append(len(order))
-
     held = Held(db)
     await held.begun()
-    db.observe = observe
+    commits = counted(db, order)
+    slow = taking(FIRST_S, clock, order)
     tasks = [asyncio.create_task(db.write(slow)) for _ in range(4)]
     tasks.append(asyncio.create_task(db.write(noting(order, "click"), first=True)))
     await asyncio.sleep(0)
